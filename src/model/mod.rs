@@ -1,0 +1,20 @@
+//! The nouns that every room speaks. Plain data and pure functions; no I/O, no clock, no async.
+
+mod batch;
+mod float;
+mod labels;
+mod matcher;
+mod principal;
+mod re2;
+mod schema;
+mod series;
+pub mod time;
+
+pub use batch::{Batch, Handle, MetricMetadata, MetricType, Timestamps};
+pub use float::{NORMAL_NAN, STALE_NAN, is_stale, push_go_float};
+pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END, push_pair};
+pub use matcher::{MatchOp, Matcher};
+pub use principal::{Principal, Tenant};
+pub use re2::Regex;
+pub use schema::{Table, samples_schema, series_schema};
+pub use series::{SeriesKey, series_id};

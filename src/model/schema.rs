@@ -1,0 +1,72 @@
+//! The Arrow schemas of the stored tables. `docs/format.md` holds the full description.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// A stored table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Float samples.
+    Samples,
+    /// One row per series and UTC day.
+    Series,
+    /// The metric catalogue.
+    Metadata,
+    /// Stale markers.
+    Staleness,
+}
+
+impl Table {
+    /// All of them in commit order: `samples` last, so that what it refers to is already there.
+    pub const COMMIT_ORDER: [Self; 4] = [Self::Metadata, Self::Series, Self::Staleness, Self::Samples];
+
+    /// The folder's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Samples => "samples",
+            Self::Series => "series",
+            Self::Metadata => "metadata",
+            Self::Staleness => "staleness",
+        }
+    }
+}
+
+fn millis() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+/// `metric, series_id, timestamp, value, start_timestamp`.
+pub fn samples_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Arc::new(Schema::new(vec![
+            Field::new("metric", DataType::Utf8, false),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("timestamp", millis(), false),
+            Field::new("value", DataType::Float64, false),
+            Field::new("start_timestamp", millis(), true),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// `day, metric, series_id, labels`.
+pub fn series_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let entries = Field::new(
+            "key_value",
+            DataType::Struct(
+                vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]
+                    .into(),
+            ),
+            false,
+        );
+        Arc::new(Schema::new(vec![
+            Field::new("day", DataType::Date32, false),
+            Field::new("metric", DataType::Utf8, false),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("labels", DataType::Map(Arc::new(entries), false), false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}

@@ -1,0 +1,1 @@
+//! Logical plan nodes, one a construct.

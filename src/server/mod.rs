@@ -1,0 +1,1 @@
+//! The doors: sockets and routes. Decode, call one facade, encode.

@@ -1,0 +1,1 @@
+//! What we pull: discovery, relabelling, targets, the scrape loop.

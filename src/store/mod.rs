@@ -1,0 +1,1 @@
+//! The write house: a batch in, a durable sorted block out, and the runs of a snapshot back.
