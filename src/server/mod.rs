@@ -1,1 +1,3 @@
 //! The doors: sockets and routes. Decode, call one facade, encode.
+
+mod errors;
