@@ -8,6 +8,7 @@ mod principal;
 mod re2;
 mod schema;
 mod series;
+pub mod setting;
 pub mod time;
 
 pub use batch::{Batch, Handle, MetricMetadata, MetricType, Timestamps};

@@ -3,4 +3,7 @@
 mod exec;
 mod plan;
 mod promql;
+mod settings;
 mod sql;
+
+pub use settings::QuerySettings;
