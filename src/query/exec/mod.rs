@@ -1,1 +1,4 @@
-//! Physical operators and window kernels.
+//! The physical side: kernels over one series, aggregation over many, and DataFusion operators around them.
+
+mod aggregate;
+mod kernel;
