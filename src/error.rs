@@ -120,6 +120,19 @@ impl Error {
         self
     }
 
+    /// The same error for somebody else who waits for the same thing; the cause becomes text.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        let message = match &self.inner.source {
+            Some(source) => format!("{}: {source}", self.inner.message),
+            None => self.inner.message.clone(),
+        };
+        let mut copy = Self::new(self.inner.kind, message);
+        copy.inner.operation = self.inner.operation;
+        copy.inner.context.clone_from(&self.inner.context);
+        copy
+    }
+
     /// What a caller can act on.
     pub fn kind(&self) -> Kind {
         self.inner.kind
