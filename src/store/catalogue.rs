@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::block::MetadataRow;
 use crate::model::{LabelsRef, MetricMetadata, MetricType};
 
 /// What is known about one metric.
@@ -61,15 +62,23 @@ impl Catalogue {
         true
     }
 
-    /// Takes label names and days from a stored row; rows come in commit order.
-    pub(in crate::store) fn restore(&mut self, metric: &Arc<str>, label_names: &[Arc<str>], day: i32) {
-        let entry = self.entry(metric);
-        for name in label_names {
+    /// Takes a stored row; rows come in commit order, so a later description wins.
+    pub(in crate::store) fn restore(&mut self, row: &MetadataRow) {
+        if row.kind != MetricType::Unknown || !row.help.is_empty() || !row.unit.is_empty() {
+            self.describe(&MetricMetadata {
+                metric: family_name(&row.metric, row.kind),
+                kind: row.kind,
+                help: Arc::clone(&row.help),
+                unit: Arc::clone(&row.unit),
+            });
+        }
+        let entry = self.entry(&row.metric);
+        for name in &row.label_names {
             if !entry.label_names.contains(name) {
                 entry.label_names.push(Arc::clone(name));
             }
         }
-        self.saw_day(metric, day);
+        self.saw_day(&row.metric, row.day);
     }
 
     /// Widens a metric's days. Returns whether the day was outside what was known.
@@ -122,5 +131,15 @@ impl Catalogue {
             }
         }
         Arc::make_mut(self.entries.get_mut(metric).expect("inserted above"))
+    }
+}
+
+/// The family of a stored metric: the parts of histograms and summaries were described by their common name.
+fn family_name(metric: &Arc<str>, kind: MetricType) -> Arc<str> {
+    let in_parts = matches!(kind, MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary);
+    let base = ["_bucket", "_sum", "_count"].into_iter().find_map(|suffix| metric.strip_suffix(suffix));
+    match base {
+        Some(base) if in_parts => Arc::from(base),
+        _ => Arc::clone(metric),
     }
 }

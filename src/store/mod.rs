@@ -1,10 +1,250 @@
 //! The write house: a batch in, a durable sorted block out, and the runs of a snapshot back.
+//!
+//! [`Store::append`] → WAL → buffer → answer; flush → Parquet → Delta log; [`Store::snapshot`] → [`Selection`] →
+//! runs. It knows no query language and no socket. Its inner rooms are private.
 
+mod block;
 mod buffer;
+mod catalog;
 mod catalogue;
+mod jobs;
 mod metrics;
+mod open;
 mod replay;
+mod scan;
 mod sequencer;
 mod settings;
+mod snapshot;
+mod tables;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod wal;
+
+use std::sync::{Arc, Mutex};
+
+pub use block::CacheCounts;
+pub use catalogue::{Catalogue, CatalogueEntry};
+pub use scan::{SelectedSeries, Selection, SeriesReader, SeriesRows, Tombstone};
+pub use sequencer::Appended;
+pub use settings::{StoreSettings, WalSync};
+pub use snapshot::Snapshot;
+
+use jobs::Flusher;
+use metrics::StoreMetrics;
+use sequencer::{Append, Message, SequencerHandle};
+use snapshot::SnapshotGround;
+use tenants::Tenants;
+use wal::Class;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::{Batch, Handle, LabelsRef, Principal, Tenant, Timestamps, time};
+use crate::runtime::{Clock, Disk, Objects, Pools, Registry, Shutdown};
+
+/// What a store stands on.
+#[derive(Debug, Clone)]
+pub struct StoreGround {
+    /// Where the tables are.
+    pub objects: Objects,
+    /// Where the WAL is.
+    pub disk: Disk,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where work runs.
+    pub pools: Pools,
+    /// Where the store's metrics are counted.
+    pub registry: Arc<Registry>,
+    /// Ends the background work.
+    pub shutdown: Shutdown,
+}
+
+/// The store. Cheap to clone; clones are one store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: StoreSettings,
+    ground: StoreGround,
+    tenants: Arc<Tenants>,
+    sequencer: SequencerHandle,
+    flusher: Flusher,
+    snapshots: SnapshotGround,
+    metrics: StoreMetrics,
+    /// One flush at a time.
+    flushing: tokio::sync::Mutex<()>,
+    tombstones: Mutex<Arc<[Tombstone]>>,
+}
+
+impl Store {
+    /// The handle of a series, made on first use.
+    ///
+    /// # Errors
+    /// `Limit` when the tenant writes too many series at a time.
+    pub fn resolve(&self, tenant: &Tenant, metric: &str, labels: LabelsRef<'_>) -> Result<Handle> {
+        replay::resolve(&self.inner.tenants.get_or_create(tenant), metric, labels)
+    }
+
+    /// Whether a sample of this time is taken: 1900 to tomorrow.
+    ///
+    /// # Errors
+    /// `Invalid` naming the bound.
+    pub fn accepts(&self, timestamp_ms: i64) -> Result<()> {
+        let newest = self.inner.ground.clock.now_ms().saturating_add(time::FUTURE_MS);
+        if timestamp_ms < time::OLDEST_MS {
+            let text = "timestamp out of bounds: older than 1900-01-01";
+            return Err(Error::invalid(text).with("timestamp", timestamp_ms).with("oldest", time::OLDEST_MS));
+        }
+        if timestamp_ms > newest {
+            let text = "timestamp out of bounds: more than a day ahead of the server's clock";
+            return Err(Error::invalid(text).with("timestamp", timestamp_ms).with("newest", newest));
+        }
+        Ok(())
+    }
+
+    /// Stores a batch whole or not at all and answers when it is durable and visible.
+    ///
+    /// # Errors
+    /// `Invalid` for a time out of bounds, `Limit` for too many rows, `Unavailable` when the disk is full or too
+    /// much waits for the object store: then nothing was stored and the same batch may be sent again.
+    pub async fn append(&self, tenant: &Tenant, batch: Batch) -> Result<Appended> {
+        let limit = self.inner.settings.max_batch_rows;
+        if batch.len() > limit {
+            let error = Error::new(Kind::Limit, "too many samples in one request");
+            return Err(error.with("samples", batch.len()).with("limit", limit));
+        }
+        if batch.is_empty() && batch.metadata.is_empty() {
+            return Ok(Appended::Stored);
+        }
+        self.check_room()?;
+        let split = self.split(&batch)?;
+        let tenant = self.inner.tenants.get_or_create(tenant);
+        let ask = |reply| Message::Append(Append { tenant, batch, split, reply });
+        self.inner.sequencer.ask(ask).await?
+    }
+
+    /// What one question sees.
+    pub fn snapshot(&self, tenant: &Tenant, principal: &Principal) -> Snapshot {
+        let state = self.inner.tenants.get(tenant);
+        let tombstones = Arc::clone(&self.inner.tombstones.lock().expect("no holder of this lock panics"));
+        Snapshot::take(&self.inner.snapshots, tenant, state.as_deref(), principal, tombstones)
+    }
+
+    /// Writes everything that is buffered to files and waits for the commits.
+    ///
+    /// # Errors
+    /// What the object store says; nothing is lost then, and the next flush tries again.
+    pub async fn flush(&self) -> Result<()> {
+        // Live first: a backfill row came after the live row that it replaces.
+        self.flush_class(Class::Live).await?;
+        self.flush_class(Class::Backfill).await
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &StoreSettings {
+        &self.inner.settings
+    }
+
+    /// Hits, misses and sizes of the read caches.
+    pub fn cache_counts(&self) -> [(&'static str, CacheCounts); 5] {
+        self.inner.snapshots.cache.counts()
+    }
+
+    /// Ends the store: syncs the WAL. What is buffered stays there for the next start.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.ground.shutdown.stop();
+        self.inner.sequencer.ask(|reply| Message::Stop { reply }).await?
+    }
+
+    /// Deletes rows from what later snapshots see. Only tests write tombstones so far, and nothing keeps them.
+    #[cfg(test)]
+    fn bury(&self, tombstone: Tombstone) {
+        let mut all = self.inner.tombstones.lock().expect("no holder of this lock panics");
+        *all = all.iter().cloned().chain([tombstone]).collect();
+    }
+
+    fn check_room(&self) -> Result<()> {
+        let settings = &self.inner.settings;
+        let buffered = self.inner.tenants.buffered();
+        self.inner.metrics.buffered(buffered);
+        let full = |what: &'static str, limit: usize| {
+            let text = "too much waits for the object store; send again later";
+            Err(Error::new(Kind::Unavailable, text).with("what", what).with("limit", limit))
+        };
+        if buffered.bytes >= settings.buffer_limit {
+            return full("buffered bytes", settings.buffer_limit);
+        }
+        if self.inner.metrics.wal_bytes.get() >= time::count_to_f64(settings.wal_limit) {
+            return full("WAL bytes", settings.wal_limit);
+        }
+        Ok(())
+    }
+
+    /// The numbers of the backfill rows and of the others; `None` when all rows are live.
+    fn split(&self, batch: &Batch) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
+        let today = time::day_of(self.inner.ground.clock.now_ms());
+        let is_old = |timestamp: i64| time::day_of(timestamp) < today - 1;
+        let rows = u32::try_from(batch.len()).expect("the row limit is below 2^32");
+        match &batch.timestamps {
+            Timestamps::Shared(timestamp) => {
+                self.accepts(*timestamp)?;
+                Ok(is_old(*timestamp).then(|| ((0..rows).collect(), Vec::new())))
+            }
+            Timestamps::Each(timestamps) => {
+                timestamps.iter().try_for_each(|timestamp| self.accepts(*timestamp))?;
+                if !timestamps.iter().any(|timestamp| is_old(*timestamp)) {
+                    return Ok(None);
+                }
+                Ok(Some((0..rows).partition(|row| is_old(timestamps[*row as usize]))))
+            }
+        }
+    }
+
+    async fn flush_class(&self, class: Class) -> Result<()> {
+        let inner = &self.inner;
+        let _one = inner.flushing.lock().await;
+        let last_sequence = inner.sequencer.ask(|reply| Message::Freeze { class, reply }).await?;
+        tracing::debug!(class = class.as_str(), last_sequence, "frozen");
+        let mut failed = None;
+        for tenant in inner.tenants.all() {
+            if let Err(error) = jobs::flush_class(&inner.flusher, &tenant, class).await {
+                inner.metrics.flush_failures.inc();
+                tracing::error!(tenant = tenant.name.as_str(), %error, "a flush failed and will be tried again");
+                failed = Some(error);
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.release_wal(class, last_sequence).await
+    }
+
+    /// Lets WAL segments go. What a class has committed is up to the last freeze; the other class counts up to
+    /// its oldest buffered row.
+    async fn release_wal(&self, class: Class, last_sequence: u64) -> Result<()> {
+        let committed = |of: Class| {
+            if of == class { last_sequence } else { self.oldest_buffered(of).unwrap_or(last_sequence) }
+        };
+        let (live, backfill) = (committed(Class::Live), committed(Class::Backfill));
+        let released =
+            self.inner.sequencer.ask(|reply| Message::Release { live, backfill, reply }).await??;
+        tracing::debug!(released, "WAL segments released");
+        Ok(())
+    }
+
+    /// The sequence before the oldest row of a class that is in no file; `None` when there is no such row.
+    fn oldest_buffered(&self, class: Class) -> Option<u64> {
+        let tenants = self.inner.tenants.all();
+        let buffers = tenants.iter().flat_map(|tenant| {
+            let mut all = tenant.frozen(class);
+            all.push(tenant.active(class));
+            all
+        });
+        buffers.filter_map(|buffer| tenants::read(&buffer).before_first_row()).min()
+    }
+}

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::Rows;
-use super::tenants::{SharedBuffer, TenantState, Tenants};
+use super::tenants::{TenantState, Tenants};
 use super::wal::{Class, Request, Wal};
 use crate::error::{Error, Kind, Result};
 use crate::model::Batch;
@@ -32,8 +32,9 @@ const SYNC_PACE: Duration = Duration::from_millis(5);
 pub(in crate::store) enum Message {
     /// Write, apply, acknowledge.
     Append(Append),
-    /// Freeze the buffers of a class.
-    Freeze { class: Class, reply: oneshot::Sender<Frozen> },
+    /// Freeze every tenant's buffer of a class. The answer is the last sequence: no row of the class up to it
+    /// is in an active buffer any more.
+    Freeze { class: Class, reply: oneshot::Sender<u64> },
     /// Delete the segments that all tables have, by the last committed sequence of (live, backfill).
     Release { live: u64, backfill: u64, reply: oneshot::Sender<Result<usize>> },
     /// Sync and end.
@@ -57,15 +58,6 @@ pub enum Appended {
     Stored,
     /// Nothing was written: the handles of these rows are stale. Resolve them again and append again.
     Resolve(Vec<usize>),
-}
-
-/// Buffers that were frozen together.
-#[derive(Debug)]
-pub(in crate::store) struct Frozen {
-    /// No row of the class with a sequence up to here is in any other buffer.
-    pub(in crate::store) last_sequence: u64,
-    /// The tenants that had rows.
-    pub(in crate::store) buffers: Vec<(Arc<TenantState>, SharedBuffer)>,
 }
 
 /// Sends messages to the sequencer.
@@ -143,9 +135,8 @@ impl Sequencer {
                         self.write(std::mem::take(&mut group)).await;
                     }
                     Message::Freeze { class, reply } => {
-                        let frozen = self.freeze(class);
                         // A flush that went away freezes again later; its buffers stay readable.
-                        drop(reply.send(frozen));
+                        drop(reply.send(self.freeze(class)));
                     }
                     Message::Release { live, backfill, reply } => {
                         drop(reply.send(self.release(live, backfill).await));
@@ -224,16 +215,14 @@ impl Sequencer {
         }
     }
 
-    fn freeze(&self, class: Class) -> Frozen {
-        let last_sequence = self.wal.as_ref().expect("the WAL is back between messages").last_sequence();
-        let freeze = |tenant: Arc<TenantState>| {
+    fn freeze(&self, class: Class) -> u64 {
+        for tenant in self.tenants.all() {
             if class == Class::Live {
                 tenant.registry.write().expect("no holder of this lock panics").next_epoch();
             }
-            let buffer = tenant.freeze(class, last_sequence)?;
-            Some((tenant, buffer))
-        };
-        Frozen { last_sequence, buffers: self.tenants.all().into_iter().filter_map(freeze).collect() }
+            tenant.freeze(class);
+        }
+        self.wal.as_ref().expect("the WAL is back between messages").last_sequence()
     }
 
     async fn release(&mut self, live: u64, backfill: u64) -> Result<usize> {

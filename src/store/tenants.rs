@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use super::buffer::{Buffer, Registry};
 use super::catalogue::Catalogue;
+use super::tables::Tables;
 use super::wal::Class;
 use crate::model::Tenant;
 
@@ -15,6 +16,8 @@ pub(in crate::store) struct TenantState {
     pub(in crate::store) registry: RwLock<Registry>,
     layers: RwLock<BTreeMap<Class, Layers>>,
     catalogue: Mutex<Arc<Catalogue>>,
+    /// Opened at the start, or at the first flush of a new tenant.
+    tables: RwLock<Option<Tables>>,
 }
 
 /// The buffers of one class: frozen ones on their way to a file, oldest first, and the one being filled.
@@ -35,13 +38,14 @@ pub(in crate::store) struct Layer {
 }
 
 impl TenantState {
-    fn new(name: Tenant, max_series: usize, before: u64) -> Self {
-        let empty = || Layers { frozen: Vec::new(), active: Arc::new(RwLock::new(Buffer::new(before))) };
+    fn new(name: Tenant, max_series: usize) -> Self {
+        let empty = || Layers { frozen: Vec::new(), active: SharedBuffer::default() };
         Self {
             name,
             registry: RwLock::new(Registry::new(max_series)),
             layers: RwLock::new(Class::ALL.into_iter().map(|class| (class, empty())).collect()),
             catalogue: Mutex::default(),
+            tables: RwLock::default(),
         }
     }
 
@@ -51,15 +55,13 @@ impl TenantState {
     }
 
     /// Puts an empty buffer in place of the active one and keeps the old one among the frozen.
-    pub(in crate::store) fn freeze(&self, class: Class, last: u64) -> Option<SharedBuffer> {
+    pub(in crate::store) fn freeze(&self, class: Class) {
         let mut layers = self.layers.write().expect("no holder of this lock panics");
         let layers = layers.get_mut(&class).expect("every class has layers");
         if read(&layers.active).rows() == 0 {
-            return None;
+            return;
         }
-        let full = std::mem::replace(&mut layers.active, Arc::new(RwLock::new(Buffer::new(last))));
-        layers.frozen.push(Arc::clone(&full));
-        Some(full)
+        layers.frozen.push(std::mem::take(&mut layers.active));
     }
 
     /// Lets go of a frozen buffer whose rows are in committed files.
@@ -114,6 +116,16 @@ impl TenantState {
         change(Arc::make_mut(&mut self.lock_catalogue()));
     }
 
+    /// The stored tables; `None` before the first flush of a new tenant.
+    pub(in crate::store) fn tables(&self) -> Option<Tables> {
+        read(&self.tables).clone()
+    }
+
+    /// Remembers the opened tables.
+    pub(in crate::store) fn set_tables(&self, tables: Tables) {
+        *self.tables.write().expect("no holder of this lock panics") = Some(tables);
+    }
+
     fn lock_catalogue(&self) -> MutexGuard<'_, Arc<Catalogue>> {
         self.catalogue.lock().expect("no holder of this lock panics")
     }
@@ -152,7 +164,7 @@ impl Tenants {
             return known;
         }
         let mut all = self.all.write().expect("no holder of this lock panics");
-        let make = || Arc::new(TenantState::new(tenant.clone(), self.max_series, 0));
+        let make = || Arc::new(TenantState::new(tenant.clone(), self.max_series));
         Arc::clone(all.entry(tenant.clone()).or_insert_with(make))
     }
 

@@ -23,11 +23,11 @@ const TIMELINE_PROBES: usize = 8;
 /// What a series costs beside its rows: column, index entries, share of the maps. An estimate for the limits.
 const SERIES_BYTES: usize = 160;
 
-/// The rows of one tenant and class in sequences `(before, last]`.
-#[derive(Debug)]
+/// The rows of one tenant and class in sequences `first..=last`.
+#[derive(Debug, Default)]
 pub(in crate::store) struct Buffer {
-    /// The last sequence that is not in here because it came earlier.
-    before: u64,
+    /// `None` as long as there is no row.
+    first: Option<u64>,
     last: u64,
     /// Position + 1 of a slot's column; 0 for none.
     position: Vec<u32>,
@@ -70,28 +70,14 @@ impl Rows<'_> {
 }
 
 impl Buffer {
-    /// An empty buffer for the sequences after `before`.
-    pub(in crate::store) fn new(before: u64) -> Self {
-        Self {
-            before,
-            last: before,
-            position: Vec::new(),
-            columns: Vec::new(),
-            by_metric: HashMap::new(),
-            timelines: Vec::new(),
-            rows: 0,
-            bytes: 0,
-        }
-    }
-
-    /// The last sequence in here, or the one before the first.
+    /// The last sequence in here; 0 in an empty buffer.
     pub(in crate::store) fn last(&self) -> u64 {
         self.last
     }
 
-    /// The last sequence that is not in here because it came earlier.
-    pub(in crate::store) fn before(&self) -> u64 {
-        self.before
+    /// The sequence before the first one in here; `None` in an empty buffer.
+    pub(in crate::store) fn before_first_row(&self) -> Option<u64> {
+        self.first.map(|first| first - 1)
     }
 
     /// Number of rows, stale markers included.
@@ -114,7 +100,8 @@ impl Buffer {
     pub(in crate::store) fn apply(&mut self, sequence: u64, rows: Rows<'_>, registry: &mut Registry) {
         assert!(sequence > self.last, "sequence {sequence} after {}", self.last);
         self.last = sequence;
-        let relative = u32::try_from(sequence - self.before).expect("a buffer is flushed before 2^32 requests");
+        let first = *self.first.get_or_insert(sequence);
+        let relative = u32::try_from(sequence - first).expect("a buffer is flushed before 2^32 requests");
         self.rows += rows.len();
         match rows.shared_time() {
             Some(time) => self.apply_scrape(time, relative, rows, registry),
@@ -182,7 +169,9 @@ impl Buffer {
         from: i64,
         to: i64,
     ) -> Vec<BufferRun> {
-        let Some(watermark) = watermark.checked_sub(self.before) else { return Vec::new() };
+        let Some(watermark) = self.first.and_then(|first| watermark.checked_sub(first)) else {
+            return Vec::new();
+        };
         let watermark = u32::try_from(watermark).unwrap_or(u32::MAX);
         let mut runs: Vec<BufferRun> = self
             .matching(matchers)

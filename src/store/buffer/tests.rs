@@ -28,7 +28,7 @@ fn all(batch: &Batch) -> Rows<'_> {
 #[test]
 fn a_steady_scrape_shares_its_times() {
     let (mut registry, handles) = registry(100);
-    let mut buffer = Buffer::new(0);
+    let mut buffer = Buffer::default();
     let everyone: Vec<usize> = (0..100).collect();
     for scrape in 0u32..50 {
         let values = vec![f64::from(scrape); 100];
@@ -46,7 +46,7 @@ fn a_steady_scrape_shares_its_times() {
 #[test]
 fn the_last_arrival_wins_and_markers_stand_apart() {
     let (mut registry, handles) = registry(1);
-    let mut buffer = Buffer::new(10);
+    let mut buffer = Buffer::default();
     let stale = f64::from_bits(STALE_NAN);
     let values = [1.0, 2.0, 3.0, stale, 5.0];
     let first = batch(&handles, &[0; 5], Timestamps::Each(vec![30, 10, 20, 40, 10]), &values);
@@ -92,7 +92,7 @@ proptest! {
         watermark in 0u64..32, from in 0i64..10, to in 10i64..20,
     ) {
         let (mut registry, handles) = registry(4);
-        let mut buffer = Buffer::new(0);
+        let mut buffer = Buffer::default();
         let mut model: std::collections::BTreeMap<(usize, i64), u64> = std::collections::BTreeMap::new();
         let mut next = 0.0;
         for (sequence, (shared, time, rows)) in (1u64..).zip(steps as Vec<Step>) {

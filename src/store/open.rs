@@ -1,0 +1,160 @@
+//! Start: probe, open every tenant's tables, replay the WAL, begin the background work.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::block::{CacheLimits, ScanCache};
+use super::catalog::Ground;
+use super::jobs::Flusher;
+use super::metrics::StoreMetrics;
+use super::sequencer::Sequencer;
+use super::snapshot::SnapshotGround;
+use super::tables::Tables;
+use super::tenants::Tenants;
+use super::wal::{Class, Wal};
+use super::{Inner, Store, StoreGround, StoreSettings, WalSync};
+use crate::error::Result;
+use crate::model::{Tenant, time};
+
+/// How often the store looks whether something is due.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Store {
+    /// Opens the store: recovery is done when this returns.
+    ///
+    /// # Errors
+    /// `Conflict` when another process holds the WAL directory, `Corrupt` naming a damaged file, what the disk
+    /// and the object store say.
+    pub async fn open(settings: StoreSettings, ground: StoreGround, wal_dir: &Path) -> Result<Self> {
+        ground.objects.probe().await?;
+        let metrics = StoreMetrics::new(&ground.registry);
+        let log_ground = Ground {
+            objects: ground.objects.clone(),
+            clock: ground.clock.clone(),
+            pools: ground.pools.clone(),
+        };
+        let tenants = Arc::new(Tenants::new(settings.max_active_series));
+        open_tenants(&log_ground, &tenants).await?;
+        let wal = open_wal(&settings, &ground, wal_dir.to_owned(), &tenants, &metrics).await?;
+        let flusher =
+            Flusher { ground: log_ground.clone(), directory: wal.directory(), metrics: metrics.clone() };
+        let half = settings.cache_bytes / 2;
+        let cache = ScanCache::new(CacheLimits { index: half, pages: half });
+        let sequencer = Sequencer::start(
+            wal,
+            Arc::clone(&tenants),
+            (ground.clock.clone(), ground.pools.clone()),
+            settings.wal_sync == WalSync::Sync,
+            metrics.clone(),
+        );
+        let inner = Inner {
+            settings,
+            ground,
+            tenants,
+            sequencer,
+            flusher,
+            snapshots: SnapshotGround { ground: log_ground, cache },
+            metrics,
+            flushing: tokio::sync::Mutex::default(),
+            tombstones: Mutex::new(Arc::from([])),
+        };
+        let store = Self { inner: Arc::new(inner) };
+        store.inner.ground.pools.spawn_io(keep_time(store.clone()));
+        Ok(store)
+    }
+}
+
+/// Opens the tables of every tenant that has a folder and reads its metric catalogue.
+async fn open_tenants(ground: &Ground, tenants: &Tenants) -> Result<()> {
+    for folder in ground.objects.list_folders("").await? {
+        // Folders of other things lie beside ours; a tenant's name never begins with '_'.
+        let Ok(name) = Tenant::new(&folder) else { continue };
+        let state = tenants.get_or_create(&name);
+        let tables = Tables::open(ground, &name).await?;
+        let mut catalogue = super::Catalogue::default();
+        tables.read_catalogue(ground, &mut catalogue).await?;
+        state.update_catalogue(|empty| *empty = catalogue);
+        state.set_tables(tables);
+    }
+    Ok(())
+}
+
+async fn open_wal(
+    settings: &StoreSettings,
+    ground: &StoreGround,
+    dir: PathBuf,
+    tenants: &Arc<Tenants>,
+    metrics: &StoreMetrics,
+) -> Result<Wal> {
+    let (disk, segment_bytes) = (ground.disk.clone(), settings.wal_segment_bytes);
+    let (tenants, metrics) = (Arc::clone(tenants), metrics.clone());
+    let work = move || {
+        let (mut wal, segments) = Wal::open(disk, &dir, segment_bytes)?;
+        let directory = wal.directory();
+        let committed = |tenant: &Tenant, class: Class| {
+            let tables = tenants.get(tenant).and_then(|state| state.tables());
+            tables.map_or(0, |tables| tables.committed(directory, class))
+        };
+        let recovery = super::replay::replay(&mut wal, &segments, &tenants, &committed, &metrics)?;
+        let tables = tenants.all().into_iter().filter_map(|state| state.tables());
+        wal.resume(tables.map(|tables| tables.largest_sequence(directory)).max().unwrap_or(0));
+        tracing::info!(
+            segments = segments.len(),
+            rows = recovery.rows,
+            already_stored = recovery.already_stored,
+            quarantined = recovery.quarantined,
+            "recovered"
+        );
+        Ok(wal)
+    };
+    ground.pools.run_blocking(work).await
+}
+
+/// Starts flushes when they are due, until the store is closed.
+async fn keep_time(store: Store) {
+    let (clock, shutdown) = (store.inner.ground.clock.clone(), store.inner.ground.shutdown.clone());
+    let settings = store.inner.settings.clone();
+    let begun = clock.monotonic();
+    let mut live_due = begun + settings.first_flush;
+    let mut backfill_due = begun + settings.backfill_interval;
+    loop {
+        tokio::select! {
+            () = shutdown.stopped() => return,
+            () = clock.sleep(TICK) => {}
+        }
+        let buffered = store.inner.tenants.buffered();
+        store.inner.metrics.buffered(buffered);
+        store.inner.publish_files();
+        let now = clock.monotonic();
+        if now >= backfill_due || buffered.backfill_bytes >= settings.backfill_bytes {
+            backfill_due = now + settings.backfill_interval;
+            live_due = now + settings.flush_interval;
+            log_failure(store.flush().await);
+        } else if now >= live_due || buffered.live_bytes >= settings.flush_bytes {
+            live_due = now + settings.flush_interval;
+            log_failure(store.flush_class(Class::Live).await);
+        }
+    }
+}
+
+/// A failed flush has been logged and counted where it failed; the next tick that is due tries again.
+fn log_failure(flushed: Result<()>) {
+    if let Err(error) = flushed {
+        tracing::warn!(%error, "rows stay in memory and in the WAL");
+    }
+}
+
+impl Inner {
+    fn publish_files(&self) {
+        let tables = self.tenants.all().into_iter().filter_map(|state| state.tables());
+        let (mut files, mut bytes) = (0, 0);
+        for tables in tables {
+            let version = tables.version(crate::model::Table::Samples);
+            files += version.files().len();
+            bytes += version.bytes();
+        }
+        self.metrics.files.set(time::count_to_f64(files));
+        self.metrics.file_bytes.set(time::count_to_f64(usize::try_from(bytes).unwrap_or(usize::MAX)));
+    }
+}

@@ -1,0 +1,157 @@
+//! What one question sees: file versions and buffer watermarks of one tenant, for one principal.
+//!
+//! It takes its buffers first and its file versions second. A flush commits first and lets go of its buffer
+//! second, so around a flush a row may be seen in both, which the merge by rank makes one, and is never missed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::block::{BlockFile, IndexTag, ScanCache};
+use super::catalog::{Ground, Version};
+use super::catalogue::Catalogue;
+use super::scan::{self, RankedFile, Selection, SelectionInput, Tombstone};
+use super::tenants::{Layer, TenantState, read};
+use crate::error::{Error, Result};
+use crate::model::{Matcher, Principal, Table, Tenant};
+
+/// An unchanging view of one tenant's data. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tenant: Tenant,
+    principal: Principal,
+    layers: Vec<Layer>,
+    samples: Option<(String, Arc<Version>)>,
+    catalogue: Arc<Catalogue>,
+    tombstones: Arc<[Tombstone]>,
+    ground: Ground,
+    cache: ScanCache,
+}
+
+/// What a snapshot is made of beside the tenant's state.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct SnapshotGround {
+    pub(in crate::store) ground: Ground,
+    pub(in crate::store) cache: ScanCache,
+}
+
+impl Snapshot {
+    /// Takes the state of now.
+    pub(in crate::store) fn take(
+        from: &SnapshotGround,
+        tenant: &Tenant,
+        state: Option<&TenantState>,
+        principal: &Principal,
+        tombstones: Arc<[Tombstone]>,
+    ) -> Self {
+        // The order matters: see the module's head.
+        let layers = state.map(TenantState::layers).unwrap_or_default();
+        let tables = state.and_then(TenantState::tables);
+        let samples = tables.map(|tables| {
+            let log = tables.log(Table::Samples);
+            (log.folder().to_owned(), log.snapshot())
+        });
+        let catalogue = state.map(TenantState::catalogue).unwrap_or_default();
+        let inner = Inner {
+            tenant: tenant.clone(),
+            principal: principal.clone(),
+            layers,
+            samples,
+            catalogue,
+            tombstones,
+            ground: from.ground.clone(),
+            cache: from.cache.clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Whose data it is.
+    pub fn tenant(&self) -> &Tenant {
+        &self.inner.tenant
+    }
+
+    /// The metric catalogue.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.inner.catalogue
+    }
+
+    /// Number of live files of samples.
+    pub fn files(&self) -> usize {
+        self.inner.samples.as_ref().map_or(0, |(_, version)| version.files().len())
+    }
+
+    /// The series that match all matchers and may have samples or stale markers in `from_ms..=to_ms`.
+    ///
+    /// # Errors
+    /// `Corrupt` naming a file; what the object store says.
+    pub async fn select(&self, matchers: Vec<Matcher>, from_ms: i64, to_ms: i64) -> Result<Arc<Selection>> {
+        Selection::new(self.input(matchers, from_ms, to_ms).await?).await.map(Arc::new)
+    }
+
+    /// The label names of the matching series, sorted.
+    ///
+    /// # Errors
+    /// As [`Snapshot::select`].
+    pub async fn label_names(
+        &self,
+        matchers: Vec<Matcher>,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<BTreeSet<String>> {
+        scan::label_names(self.input(matchers, from_ms, to_ms).await?).await
+    }
+
+    /// The values of one label among the matching series, sorted.
+    ///
+    /// # Errors
+    /// As [`Snapshot::select`].
+    pub async fn label_values(
+        &self,
+        name: &str,
+        matchers: Vec<Matcher>,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<BTreeSet<String>> {
+        scan::label_values(name, self.input(matchers, from_ms, to_ms).await?).await
+    }
+
+    async fn input(&self, mut matchers: Vec<Matcher>, from: i64, to: i64) -> Result<SelectionInput> {
+        let inner = &self.inner;
+        matchers.extend(inner.principal.visible.iter().cloned());
+        let layers = inner
+            .layers
+            .iter()
+            .map(|layer| {
+                let runs = read(&layer.buffer).select(&matchers, layer.watermark, from, to);
+                scan::Layer { runs }
+            })
+            .filter(|layer| !layer.runs.is_empty())
+            .collect();
+        let files = self.open_files(from, to).await?;
+        Ok(SelectionInput { files, layers, matchers, from, to, tombstones: inner.tombstones.to_vec() })
+    }
+
+    async fn open_files(&self, from: i64, to: i64) -> Result<Vec<RankedFile>> {
+        let Some((folder, version)) = &self.inner.samples else { return Ok(Vec::new()) };
+        let mut files = Vec::new();
+        for file in version.files() {
+            let tags = &file.tags;
+            if tags.max_time < from || tags.min_time > to {
+                continue;
+            }
+            let path = format!("{folder}/{}", file.path);
+            let Some(place) = tags.index else {
+                let text = "a samples file without quipu's index; it was rewritten by another program";
+                return Err(Error::corrupt(text).with("file", path));
+            };
+            let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
+            let opened = BlockFile::open(&self.inner.ground.objects, &path, tag, &self.inner.cache).await?;
+            files.push(RankedFile { file: opened, rank: (tags.rank.lo, tags.rank.hi) });
+        }
+        Ok(files)
+    }
+}
