@@ -14,6 +14,8 @@ pub use clock::Clock;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, Fault, SimDisk};
 pub use limits::{MemoryBudget, MemoryGuard};
 pub use metrics::{Counter, Gauge, Histogram, Registry};
+#[cfg(test)]
+pub(crate) use objects::{FaultyStore, PutFault};
 pub use objects::{
     ObjectEntry, ObjectWriter, Objects, ObjectsOptions, ObjectsSnapshot, ObjectsStats, PutOutcome,
 };

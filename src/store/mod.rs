@@ -1,1 +1,3 @@
 //! The write house: a batch in, a durable sorted block out, and the runs of a snapshot back.
+
+mod catalog;
