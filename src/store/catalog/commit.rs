@@ -157,7 +157,7 @@ impl Shared {
         }
         for path in &commit.removes {
             let size = base.file(path).map_or(0, |file| file.size);
-            let removed = Removed { path: path.as_str().into(), removed_ms: now, size };
+            let removed = Removed { path: path.as_str().into(), at_ms: now, size };
             actions.push(Action::Remove(removed.to_line(commit.data_change)));
         }
         for file in &commit.adds {

@@ -55,7 +55,7 @@ impl Default for LogOptions {
             checkpoint_every: 100,
             keep_log_ms: 24 * 3_600_000,
             keep_removed_ms: 7 * 24 * 3_600_000,
-            give_up: Duration::from_secs(600),
+            give_up: Duration::from_mins(10),
         }
     }
 }

@@ -64,7 +64,7 @@ async fn add(log: &TableLog, path: &str, txn: Option<(&str, i64)>) -> Result<Arc
 async fn compact(log: &TableLog, old: &[&str], new: &str) -> Result<Arc<Version>> {
     log.commit(|base, number| {
         let ranks = old.iter().filter_map(|path| base.file(path)).map(|file| file.tags.rank);
-        let rank = ranks.reduce(Rank::join).unwrap_or(Rank::fresh(number));
+        let rank = ranks.reduce(Rank::join).unwrap_or_else(|| Rank::fresh(number));
         Ok(Commit {
             adds: vec![data_file(new, rank, 5)],
             removes: old.iter().map(|path| (*path).to_owned()).collect(),

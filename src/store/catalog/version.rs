@@ -13,7 +13,7 @@ pub(crate) struct Removed {
     /// Path under the table's folder.
     pub(crate) path: Arc<str>,
     /// When it was removed from the table, ms since 1970 UTC.
-    pub(crate) removed_ms: i64,
+    pub(crate) at_ms: i64,
     /// Bytes.
     pub(crate) size: u64,
 }
@@ -130,8 +130,8 @@ impl Version {
             Action::Remove(line) => {
                 let path: Arc<str> = line.path.into();
                 self.files.remove(&path);
-                let removed_ms = line.deletion_timestamp.unwrap_or(0);
-                let removed = Removed { path: Arc::clone(&path), removed_ms, size: line.size };
+                let at_ms = line.deletion_timestamp.unwrap_or(0);
+                let removed = Removed { path: Arc::clone(&path), at_ms, size: line.size };
                 self.removed.insert(path, removed);
             }
         }
@@ -140,7 +140,7 @@ impl Version {
 
     /// This version without removals from before `before_ms`.
     pub(super) fn forget(mut self, before_ms: i64) -> Self {
-        self.removed.retain(|_, removed| removed.removed_ms >= before_ms);
+        self.removed.retain(|_, removed| removed.at_ms >= before_ms);
         self
     }
 
@@ -161,7 +161,7 @@ impl Removed {
     pub(super) fn to_line(&self, data_change: bool) -> RemoveLine {
         RemoveLine {
             path: self.path.to_string(),
-            deletion_timestamp: Some(self.removed_ms),
+            deletion_timestamp: Some(self.at_ms),
             data_change,
             extended_file_metadata: true,
             partition_values: BTreeMap::new(),

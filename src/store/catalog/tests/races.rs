@@ -113,7 +113,7 @@ async fn a_writer_that_slept_for_days_goes_on_from_the_checkpoint() -> Result<()
         add(&awake, &format!("f{i}"), None).await?;
     }
     assert!(awake.clean().await? > 0, "the commits after the sleeper's version are gone");
-    tokio::time::advance(Duration::from_secs(3 * 86_400)).await;
+    tokio::time::advance(Duration::from_hours(72)).await;
     let version = add(&asleep, "late", None).await?;
     assert_eq!(version.number(), 26);
     assert_eq!(*open(&objects).await?.snapshot(), *version);
@@ -126,7 +126,7 @@ async fn a_put_that_arrives_after_the_clean_up_is_undone() -> Result<()> {
     let objects = store.objects();
     let options = LogOptions { checkpoint_every: 10, keep_log_ms: i64::MIN / 2, ..LogOptions::default() };
     let (awake, slow) = (open_with(ground(&objects), options).await?, open(&objects).await?);
-    store.plan([PutFault::Late(Duration::from_secs(90_000))]);
+    store.plan([PutFault::Late(Duration::from_hours(25))]);
     let late = async { add(&slow, "late", None).await };
     let others = async {
         tokio::task::yield_now().await;

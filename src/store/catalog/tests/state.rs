@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::runtime::Disk;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test(start_paused = true)]
 async fn the_first_commits_are_the_documented_bytes() -> Result<()> {
@@ -76,7 +76,7 @@ async fn a_version_is_the_same_from_commits_and_from_a_checkpoint() -> Result<()
     assert_eq!(before.file("g").map(|f| f.tags.rank), Some(Rank { lo: 1, hi: 2 }));
     assert_eq!((before.txn("wal"), before.txn("other")), (Some(4), None));
     assert_eq!(
-        before.removed().map(|r| (&*r.path, r.removed_ms)).collect::<Vec<_>>(),
+        before.removed().map(|r| (&*r.path, r.at_ms)).collect::<Vec<_>>(),
         [("f0", START_MS), ("f1", START_MS)]
     );
     assert_eq!((before.rows(), before.bytes()), (20, 200));
