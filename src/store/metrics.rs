@@ -16,6 +16,9 @@ pub(in crate::store) struct StoreMetrics {
     pub(in crate::store) flush_seconds: Histogram,
     pub(in crate::store) flushed_rows: Counter,
     pub(in crate::store) flushed_bytes: Counter,
+    merges: Counter,
+    merged_rows: Counter,
+    merged_bytes: Counter,
     buffered_rows: Gauge,
     buffered_bytes: Gauge,
     frozen_buffers: Gauge,
@@ -44,6 +47,9 @@ impl StoreMetrics {
             ),
             flushed_rows: counter("quipu_flushed_samples_total", "Samples written to files by flushes."),
             flushed_bytes: counter("quipu_flushed_bytes_total", "Bytes of files written by flushes."),
+            merges: counter("quipu_merges_total", "Merges that reached a commit."),
+            merged_rows: counter("quipu_merged_samples_total", "Rows written to files by merges."),
+            merged_bytes: counter("quipu_merged_bytes_total", "Bytes of files written by merges."),
             buffered_rows: gauge("quipu_buffered_samples", "Samples in memory that are in no file yet."),
             buffered_bytes: gauge("quipu_buffered_bytes", "Estimated bytes of buffered samples."),
             frozen_buffers: gauge("quipu_frozen_buffers", "Buffers that wait for their commit."),
@@ -56,6 +62,13 @@ impl StoreMetrics {
     pub(in crate::store) fn appended(&self, rows: usize) {
         self.appended_requests.inc();
         self.appended_rows.add(rows as u64);
+    }
+
+    /// Counts a merge.
+    pub(in crate::store) fn merged(&self, rows: u64, bytes: u64) {
+        self.merges.inc();
+        self.merged_rows.add(rows);
+        self.merged_bytes.add(bytes);
     }
 
     /// Publishes what waits in memory.

@@ -30,7 +30,7 @@ pub use sequencer::Appended;
 pub use settings::{StoreSettings, WalSync};
 pub use snapshot::Snapshot;
 
-use jobs::Flusher;
+use jobs::{Flusher, Merger};
 use metrics::StoreMetrics;
 use sequencer::{Append, Message, SequencerHandle};
 use snapshot::SnapshotGround;
@@ -71,6 +71,7 @@ struct Inner {
     tenants: Arc<Tenants>,
     sequencer: SequencerHandle,
     flusher: Flusher,
+    merger: Merger,
     snapshots: SnapshotGround,
     metrics: StoreMetrics,
     /// One flush at a time.
@@ -140,6 +141,17 @@ impl Store {
         // Live first: a backfill row came after the live row that it replaces.
         self.flush_class(Class::Live).await?;
         self.flush_class(Class::Backfill).await
+    }
+
+    /// Merges all files of a UTC day (days since 1970) of a tenant into one per table.
+    ///
+    /// # Errors
+    /// What the object store says; the files stay as they are then.
+    pub async fn merge_day(&self, tenant: &Tenant, day: i32) -> Result<()> {
+        match self.inner.tenants.get(tenant).and_then(|state| state.tables()) {
+            Some(tables) => self.inner.merger.merge_day(&tables, day).await,
+            None => Ok(()),
+        }
     }
 
     /// The settings in force.

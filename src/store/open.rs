@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::block::{CacheLimits, ScanCache};
 use super::catalog::Ground;
-use super::jobs::Flusher;
+use super::jobs::{Collector, Flusher, Merger};
 use super::metrics::StoreMetrics;
 use super::sequencer::Sequencer;
 use super::snapshot::SnapshotGround;
@@ -15,7 +15,7 @@ use super::tenants::Tenants;
 use super::wal::{Class, Wal};
 use super::{Inner, Store, StoreGround, StoreSettings, WalSync};
 use crate::error::Result;
-use crate::model::{Tenant, time};
+use crate::model::{Table, Tenant, time};
 
 /// How often the store looks whether something is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -54,6 +54,7 @@ impl Store {
             tenants,
             sequencer,
             flusher,
+            merger: Merger { ground: log_ground.clone(), cache: cache.clone(), metrics: metrics.clone() },
             snapshots: SnapshotGround { ground: log_ground, cache },
             metrics,
             flushing: tokio::sync::Mutex::default(),
@@ -61,6 +62,7 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         store.inner.ground.pools.spawn_io(keep_time(store.clone()));
+        store.inner.ground.pools.spawn_io(keep_files(store.clone()));
         Ok(store)
     }
 }
@@ -138,6 +140,24 @@ async fn keep_time(store: Store) {
     }
 }
 
+/// Merges, drops and deletes files, until the store is closed.
+async fn keep_files(store: Store) {
+    let (clock, shutdown) = (store.inner.ground.clock.clone(), store.inner.ground.shutdown.clone());
+    let mut collector = Collector::default();
+    loop {
+        tokio::select! {
+            () = shutdown.stopped() => return,
+            () = clock.sleep(store.inner.settings.merge_interval) => {}
+        }
+        for state in store.inner.tenants.all() {
+            let Some(tables) = state.tables() else { continue };
+            if let Err(error) = store.inner.tend(&tables, &mut collector).await {
+                tracing::error!(tenant = state.name.as_str(), %error, "work on files failed and will be tried again");
+            }
+        }
+    }
+}
+
 /// A failed flush has been logged and counted where it failed; the next tick that is due tries again.
 fn log_failure(flushed: Result<()>) {
     if let Err(error) = flushed {
@@ -146,11 +166,24 @@ fn log_failure(flushed: Result<()>) {
 }
 
 impl Inner {
+    async fn tend(&self, tables: &Tables, collector: &mut Collector) -> Result<()> {
+        let ground = &self.merger.ground;
+        self.merger.merge_tiers(tables).await?;
+        if let Some(retention) = self.settings.retention {
+            Collector::retain(ground, tables, retention).await?;
+        }
+        collector.collect(ground, tables, self.settings.gc_delay).await?;
+        for table in Table::COMMIT_ORDER {
+            tables.log(table).clean().await?;
+        }
+        Ok(())
+    }
+
     fn publish_files(&self) {
         let tables = self.tenants.all().into_iter().filter_map(|state| state.tables());
         let (mut files, mut bytes) = (0, 0);
         for tables in tables {
-            let version = tables.version(crate::model::Table::Samples);
+            let version = tables.version(Table::Samples);
             files += version.files().len();
             bytes += version.bytes();
         }

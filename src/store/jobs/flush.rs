@@ -11,17 +11,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use super::files::Output;
+use crate::error::Result;
 use crate::model::{Table, time};
 use crate::store::block::{
-    BlockWriter, FinishedBlock, FinishedTable, IndexTag, MetadataRow, RunRows, SeriesRow, StaleRow,
+    BlockWriter, FinishedBlock, FinishedTable, MetadataRow, RunRows, SeriesRow, StaleRow,
     WriterSetting, write_metadata, write_series, write_staleness,
 };
 use crate::store::buffer::{Buffer, BufferRun};
-use crate::store::catalog::{Commit, DataFile, Ground, IndexPlace, Rank, Stats, Tags};
+use crate::store::catalog::{Commit, Ground, Rank};
 use crate::store::catalogue::Catalogue;
 use crate::store::tables::{Tables, app_id};
 use crate::store::tenants::{SharedBuffer, TenantState, read};
@@ -41,21 +41,9 @@ pub(in crate::store) struct Flusher {
 /// Files of one tenant that wait for their commit.
 #[derive(Debug, Default)]
 struct Files {
-    by_table: BTreeMap<Table, Vec<Written>>,
+    by_table: BTreeMap<Table, Vec<Output>>,
     rows: u64,
     bytes: u64,
-}
-
-/// A file on the object store that no commit names yet.
-#[derive(Debug, Clone)]
-struct Written {
-    path: String,
-    size: u64,
-    stats: Stats,
-    day: i32,
-    times: (i64, i64),
-    row_groups: Vec<u64>,
-    index: Option<IndexPlace>,
 }
 
 /// Writes and commits every frozen buffer of a class of one tenant, oldest first.
@@ -118,7 +106,7 @@ async fn commit(
     table: Table,
     class: Class,
     sequence: u64,
-    written: &[Written],
+    written: &[Output],
 ) -> Result<()> {
     let app_id = app_id(flusher.directory, class);
     let log = tables.log(table);
@@ -128,32 +116,11 @@ async fn commit(
     }
     let modified_ms = flusher.ground.clock.now_ms();
     log.commit(|_, number| {
-        let adds = written.iter().map(|file| file.to_data_file(number, modified_ms)).collect();
+        let adds = written.iter().map(|file| file.to_data_file(Rank::fresh(number), 0, modified_ms)).collect();
         Ok(Commit { adds, removes: Vec::new(), txns: vec![(app_id.clone(), version)], data_change: true })
     })
     .await?;
     Ok(())
-}
-
-impl Written {
-    fn to_data_file(&self, version: u64, modified_ms: i64) -> DataFile {
-        DataFile {
-            path: self.path.clone(),
-            size: self.size,
-            modified_ms,
-            stats: self.stats.clone(),
-            tags: Tags {
-                rank: Rank::fresh(version),
-                level: 0,
-                day: self.day,
-                min_time: self.times.0,
-                max_time: self.times.1,
-                row_groups: self.row_groups.clone(),
-                index: self.index,
-                other: BTreeMap::new(),
-            },
-        }
-    }
 }
 
 async fn write_files(
@@ -295,46 +262,20 @@ impl EncodedDay {
             (Table::Staleness, self.staleness),
         ];
         for (table, finished) in side {
-            let Some(finished) = finished else { continue };
-            let mut written = Written::new(self.day, &finished.stats, finished.bytes.len(), times)?;
-            written.row_groups = vec![finished.rows];
-            written.put(flusher, tables, table, finished.bytes, files).await?;
+            if let Some(finished) = finished {
+                files.put(flusher, tables, table, Output::of_table(self.day, &finished, times)?).await?;
+            }
         }
-        let mut written = Written::new(self.day, &block.stats, bytes.len(), times)?;
-        written.row_groups = block.group_rows.iter().map(|rows| u64::from(*rows)).collect();
-        let IndexTag { offset, length, crc } = block.index;
-        written.index = Some(IndexPlace { offset, len: length, crc });
-        written.put(flusher, tables, Table::Samples, bytes.into(), files).await
+        files.put(flusher, tables, Table::Samples, Output::of_block(self.day, &block, bytes)?).await
     }
 }
 
-impl Written {
-    fn new(day: i32, stats: &str, size: usize, times: (i64, i64)) -> Result<Self> {
-        let stats = serde_json::from_str(stats)
-            .map_err(|e| Error::internal("statistics of a file are not JSON").caused_by(e))?;
-        Ok(Self {
-            path: DataFile::new_path(day),
-            size: size as u64,
-            stats,
-            day,
-            times,
-            row_groups: Vec::new(),
-            index: None,
-        })
-    }
-
-    async fn put(
-        self,
-        flusher: &Flusher,
-        tables: &Tables,
-        table: Table,
-        bytes: Bytes,
-        files: &mut Files,
-    ) -> Result<()> {
-        let path = format!("{}/{}", tables.log(table).folder(), self.path);
-        flusher.ground.objects.put(&path, bytes).await?;
-        files.bytes += self.size;
-        files.by_table.entry(table).or_default().push(self);
+impl Files {
+    async fn put(&mut self, flusher: &Flusher, tables: &Tables, table: Table, output: Output) -> Result<()> {
+        let path = format!("{}/{}", tables.log(table).folder(), output.path());
+        flusher.ground.objects.put(&path, output.bytes()).await?;
+        self.bytes += output.size();
+        self.by_table.entry(table).or_default().push(output.without_bytes());
         Ok(())
     }
 }

@@ -1,0 +1,176 @@
+//! What a commit writes, and that checkpoint, clean-up and reopening change nothing.
+
+use std::time::Duration;
+
+use super::*;
+use crate::runtime::Disk;
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[tokio::test(start_paused = true)]
+async fn the_first_commits_are_the_documented_bytes() -> Result<()> {
+    let objects = Objects::memory();
+    let log = open(&objects).await?;
+    add(&log, "a.parquet", Some(("wal/live", 7))).await?;
+    let lines = |bytes: bytes::Bytes| -> Vec<serde_json::Value> {
+        let text = String::from_utf8(bytes.to_vec()).expect("JSON is UTF-8");
+        assert!(text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+    };
+    let first = lines(objects.get("default/samples/_delta_log/00000000000000000000.json").await?);
+    assert_eq!(first.len(), 3);
+    assert_eq!(first[0]["commitInfo"]["operation"], "CREATE TABLE");
+    let protocol = serde_json::json!({ "protocol": {
+        "minReaderVersion": 1, "minWriterVersion": 7,
+        "writerFeatures": ["appendOnly", "invariants", "quipu"] } });
+    assert_eq!(first[1], protocol);
+    let meta = &first[2]["metaData"];
+    assert_eq!(meta["configuration"], serde_json::json!({ "quipu.format": "1" }));
+    let schema: serde_json::Value =
+        serde_json::from_str(meta["schemaString"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(schema["fields"][2]["type"], "timestamp");
+    assert_eq!(
+        schema["fields"][3],
+        serde_json::json!(
+        { "name": "value", "type": "double", "nullable": false, "metadata": {} })
+    );
+
+    let second = lines(objects.get("default/samples/_delta_log/00000000000000000001.json").await?);
+    assert_eq!(second[0]["commitInfo"]["operation"], "WRITE");
+    assert_eq!(
+        second[1],
+        serde_json::json!({ "txn": {
+        "appId": "wal/live", "version": 7, "lastUpdated": START_MS } })
+    );
+    let add = &second[2]["add"];
+    assert_eq!(
+        add["tags"],
+        serde_json::json!({
+        "quipu.rank": "1-1", "quipu.level": "0", "quipu.day": "19675",
+        "quipu.min_time": "1700000000000", "quipu.max_time": "1700000060000", "quipu.row_groups": "5",
+        "quipu.index_offset": "100", "quipu.index_len": "20", "quipu.index_crc": "deadbeef", "x.y": "z" })
+    );
+    assert_eq!(
+        add["stats"],
+        "{\"numRecords\":5,\
+        \"minValues\":{\"metric\":\"a\",\"timestamp\":\"2023-11-14T22:13:20.000Z\"},\
+        \"maxValues\":{\"metric\":\"up\",\"timestamp\":\"2023-11-14T22:14:20.000Z\"},\
+        \"nullCount\":{\"metric\":0,\"timestamp\":0}}"
+    );
+    assert_eq!((&add["dataChange"], &add["partitionValues"]), (&true.into(), &serde_json::json!({})));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_the_same_from_commits_and_from_a_checkpoint() -> Result<()> {
+    let objects = Objects::memory();
+    let log = open(&objects).await?;
+    for i in 0..5 {
+        add(&log, &format!("f{i}"), Some(("wal", i))).await?;
+    }
+    let held = log.snapshot();
+    compact(&log, &["f0", "f1"], "g").await?;
+    assert_eq!(paths(&held).len(), 5, "a held version does not change");
+    let before = log.snapshot();
+    assert_eq!(paths(&before), ["f2", "f3", "f4", "g"]);
+    assert_eq!(before.file("g").map(|f| f.tags.rank), Some(Rank { lo: 1, hi: 2 }));
+    assert_eq!((before.txn("wal"), before.txn("other")), (Some(4), None));
+    assert_eq!(
+        before.removed().map(|r| (&*r.path, r.at_ms)).collect::<Vec<_>>(),
+        [("f0", START_MS), ("f1", START_MS)]
+    );
+    assert_eq!((before.rows(), before.bytes()), (20, 200));
+    assert_eq!(*open(&objects).await?.snapshot(), *before, "from commits");
+    assert_eq!(log.checkpoint().await?, 6);
+    let reopened = open(&objects).await?;
+    assert_eq!(*reopened.snapshot(), *before, "from the checkpoint");
+    add(&reopened, "h", None).await?;
+    log.refresh().await?;
+    assert_eq!(*log.snapshot(), *reopened.snapshot());
+    assert_eq!(*open(&objects).await?.snapshot(), *log.snapshot(), "from the checkpoint and a commit");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_after_a_thousand_commits_reads_only_the_tail_of_the_log() -> Result<()> {
+    let objects = Objects::memory();
+    let log = open(&objects).await?;
+    for i in 0..1_030 {
+        add(&log, &format!("f{i}"), Some(("wal", i))).await?;
+    }
+    let before = objects.stats().snapshot();
+    let reopened = open(&objects).await?;
+    assert_eq!(*reopened.snapshot(), *log.snapshot());
+    let after = objects.stats().snapshot();
+    // The checkpoint of version 1000, commits 1001 to 1030, and the question for 1031.
+    assert_eq!((after.lists - before.lists, after.gets - before.gets), (1, 32));
+    assert_eq!((after.heads, after.puts), (before.heads, before.puts));
+    log.refresh().await?;
+    let idle = objects.stats().snapshot();
+    assert_eq!((idle.lists, idle.gets), (after.lists, after.gets + 1), "an idle refresh is one request");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn clean_up_keeps_a_day_and_everything_after_the_checkpoint() -> Result<()> {
+    let clock = Clock::manual(START_MS);
+    let disk = Disk::simulated(1, clock);
+    let objects =
+        Objects::open("/d", &crate::runtime::ObjectsOptions::default(), &disk, &Pools::inline()).await?;
+    let options = LogOptions { checkpoint_every: 4, ..LogOptions::default() };
+    let log = open_with(Ground { clock, ..ground(&objects) }, options).await?;
+    for i in 0..6 {
+        add(&log, &format!("f{i}"), None).await?;
+    }
+    assert_eq!(log.clean().await?, 0, "nothing is old");
+    tokio::time::advance(DAY + Duration::from_secs(1)).await;
+    assert_eq!(log.clean().await?, 4, "commits 0 to 3; checkpoint 4 covers them");
+    add(&log, "g", None).await?;
+    add(&log, "h", None).await?;
+    assert_eq!(log.clean().await?, 4, "commits 4 to 7 but 7, and checkpoint 4");
+    assert_eq!(*open(&objects).await?.snapshot(), *log.snapshot());
+    let left = objects.list("default/samples/_delta_log").await?;
+    let names: Vec<_> = left.iter().filter_map(|e| e.path.rsplit('/').next()).collect();
+    assert_eq!(
+        names,
+        [
+            "00000000000000000007.json",
+            "00000000000000000008.checkpoint.parquet",
+            "00000000000000000008.json",
+            "_last_checkpoint"
+        ]
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_are_forgotten_after_their_time() -> Result<()> {
+    let objects = Objects::memory();
+    let log = open(&objects).await?;
+    add(&log, "a", None).await?;
+    compact(&log, &["a"], "b").await?;
+    tokio::time::advance(8 * DAY).await;
+    assert_eq!(log.snapshot().removed().len(), 1);
+    log.checkpoint().await?;
+    assert_eq!(log.snapshot().removed().len(), 0);
+    assert_eq!(*open(&objects).await?.snapshot(), *log.snapshot());
+    Ok(())
+}
+
+#[test]
+fn statistics_bound_what_they_cut() {
+    let long = "x".repeat(40);
+    let stats = Stats::rows(1).with_text("m", &long, &long).with_int("i", -5, 7).with_day("d", -1, 0);
+    let bound = |map: &std::collections::BTreeMap<String, serde_json::Value>, column: &str| {
+        map[column].as_str().expect("a text").to_owned()
+    };
+    assert!(bound(&stats.min_values, "m") < long && bound(&stats.max_values, "m") > long);
+    assert_eq!(
+        (bound(&stats.min_values, "d"), bound(&stats.max_values, "d")),
+        ("1969-12-31".into(), "1970-01-01".into())
+    );
+    assert_eq!(stats.min_values["i"], -5);
+    let far = Stats::rows(1).with_time("t", i64::MIN, 0);
+    assert!(!far.min_values.contains_key("t") && far.max_values.contains_key("t"), "no false bound");
+    assert!(DataFile::new_path(0).starts_with("1970-01-01-"));
+}

@@ -1,0 +1,163 @@
+//! Merge: many small files of a day become one, so that a day of ten-minute flushes stays about a dozen files.
+//!
+//! Files of a UTC day are tiers. As soon as [`FAN_IN`] rank-adjacent files of one level lie together they become
+//! one file of the next level; a file of the [`TOP_LEVEL`] is left alone until somebody asks for the whole day.
+//! So a row is written three times at most: by its flush, at level 1 and at level 2.
+//!
+//! Ranks keep their meaning because only neighbours are merged: no live file of the day has a rank between
+//! those of a group. A row never lies in a file of another day.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::files::{Output, SideRows};
+use crate::error::{Error, Result};
+use crate::model::Table;
+use crate::store::block::{BlockFile, BlockWriter, IndexTag, ScanCache, WriterSetting};
+use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
+use crate::store::metrics::StoreMetrics;
+use crate::store::scan::Merge;
+use crate::store::tables::Tables;
+
+/// Files of one level that become one file of the next. 6 × 6 × 4 covers a day of ten-minute flushes.
+const FAN_IN: usize = 6;
+/// Files of this level are merged only when a whole day is asked for.
+const TOP_LEVEL: u32 = 2;
+
+/// What a merge works with.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Merger {
+    pub(in crate::store) ground: Ground,
+    pub(in crate::store) cache: ScanCache,
+    pub(in crate::store) metrics: StoreMetrics,
+}
+
+/// Files that become one.
+#[derive(Debug, Clone)]
+struct Group {
+    day: i32,
+    level: u32,
+    /// In rank order.
+    files: Vec<Arc<DataFile>>,
+}
+
+impl Merger {
+    /// Merges what the tiers ask for in every table, one group after the other. Returns the number of merges.
+    ///
+    /// # Errors
+    /// What the object store says, `Corrupt` naming a file; what was committed before stays.
+    pub(in crate::store) async fn merge_tiers(&self, tables: &Tables) -> Result<usize> {
+        let mut merges = 0;
+        for table in Table::COMMIT_ORDER {
+            while let Some(group) = next_group(&tables.version(table)) {
+                self.merge(tables, table, group).await?;
+                merges += 1;
+            }
+        }
+        Ok(merges)
+    }
+
+    /// Merges all files of a UTC day in every table, so that each has at most one.
+    ///
+    /// # Errors
+    /// As [`Merger::merge_tiers`].
+    pub(in crate::store) async fn merge_day(&self, tables: &Tables, day: i32) -> Result<()> {
+        for table in Table::COMMIT_ORDER {
+            let files = by_day(&tables.version(table)).remove(&day).unwrap_or_default();
+            if files.len() > 1 {
+                self.merge(tables, table, Group { day, level: TOP_LEVEL + 1, files }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn merge(&self, tables: &Tables, table: Table, group: Group) -> Result<()> {
+        let begun = self.ground.clock.monotonic();
+        let output = match table {
+            Table::Samples => self.merge_samples(tables, &group).await?,
+            Table::Series | Table::Metadata | Table::Staleness => self.merge_side(tables, table, &group).await?,
+        };
+        let path = format!("{}/{}", tables.log(table).folder(), output.path());
+        let (rows, bytes) = (output.rows(), output.size());
+        self.ground.objects.put(&path, output.bytes()).await?;
+        let rank = group.files.iter().map(|file| file.tags.rank).reduce(Rank::join);
+        let rank = rank.ok_or_else(|| Error::internal("a merge of no files"))?;
+        let (level, modified_ms) = (group.level, self.ground.clock.now_ms());
+        let committed = tables.log(table).commit(|_, _| {
+            let removes = group.files.iter().map(|file| file.path.clone()).collect();
+            let adds = vec![output.to_data_file(rank, level, modified_ms)];
+            Ok(Commit { adds, removes, txns: Vec::new(), data_change: false })
+        });
+        if let Err(error) = committed.await {
+            // Nothing names the new file; what deleting it cannot do now, the collector does later.
+            drop(self.ground.objects.delete(&path).await);
+            return Err(error);
+        }
+        self.metrics.merged(rows, bytes);
+        let took = self.ground.clock.monotonic().saturating_sub(begun);
+        tracing::info!(table = table.as_str(), day = group.day, level, files = group.files.len(), rows,
+            bytes, ms = took.as_millis(), "merged");
+        Ok(())
+    }
+
+    async fn merge_samples(&self, tables: &Tables, group: &Group) -> Result<Output> {
+        let folder = tables.log(Table::Samples).folder();
+        let mut files = Vec::with_capacity(group.files.len());
+        for file in &group.files {
+            let path = format!("{folder}/{}", file.path);
+            let place = file.tags.index.ok_or_else(|| {
+                Error::corrupt("a samples file without quipu's index").with("file", &path)
+            })?;
+            let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
+            files.push(BlockFile::open(&self.ground.objects, &path, tag, &self.cache).await?);
+        }
+        let day = group.day;
+        let merged = self.ground.pools.spawn_cpu(async move {
+            let mut merge = Merge::new(files, Vec::new())?;
+            let mut writer = BlockWriter::new(Vec::new(), WriterSetting::Merged)?;
+            while let Some(run) = merge.next().await? {
+                writer.push_run(run)?;
+            }
+            writer.finish()
+        });
+        let (block, bytes) =
+            merged.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))??;
+        Output::of_block(day, &block, bytes)
+    }
+
+    async fn merge_side(&self, tables: &Tables, table: Table, group: &Group) -> Result<Output> {
+        let folder = tables.log(table).folder();
+        let mut rows = SideRows::new(table);
+        for file in &group.files {
+            let path = format!("{folder}/{}", file.path);
+            let bytes = self.ground.objects.get(&path).await?;
+            rows.read(&bytes).map_err(|e| e.with("file", path))?;
+        }
+        let times = group.files.iter().map(|file| (file.tags.min_time, file.tags.max_time));
+        let times = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
+        Output::of_table(group.day, &rows.write()?, times)
+    }
+}
+
+/// The live files of each UTC day in rank order.
+fn by_day(version: &Version) -> BTreeMap<i32, Vec<Arc<DataFile>>> {
+    let mut days: BTreeMap<i32, Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in version.files() {
+        days.entry(file.tags.day).or_default().push(Arc::clone(file));
+    }
+    for files in days.values_mut() {
+        files.sort_by_key(|file| (file.tags.rank.hi, file.tags.rank.lo));
+    }
+    days
+}
+
+/// The oldest neighbours of one level that fill a tier.
+fn next_group(version: &Version) -> Option<Group> {
+    by_day(version).into_iter().find_map(|(day, files)| {
+        (0..TOP_LEVEL).find_map(|level| {
+            let same = |group: &&[Arc<DataFile>]| group.iter().all(|file| file.tags.level == level);
+            let files = files.windows(FAN_IN).find(same)?.to_vec();
+            Some(Group { day, level: level + 1, files })
+        })
+    })
+}
