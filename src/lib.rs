@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` holds the picture of the rooms and who may import whom.
 
+pub mod args;
 pub mod config;
 pub mod error;
 pub mod model;
