@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
-use crate::model::time::parse_duration;
+use crate::model::setting::Millis;
 
 /// What to do.
 #[derive(Debug, Parser)]
@@ -62,9 +62,10 @@ pub struct ServeArgs {
     /// Where the data lies: a folder, s3://bucket/prefix or memory://
     #[arg(long = "storage.path", alias = "storage.tsdb.path", default_value = "./quipu-data")]
     pub storage_path: String,
-    /// How long to keep samples, e.g. 90d; whole files are dropped; without it everything is kept
+    /// How long to keep samples, e.g. 90d, 0 for ever; whole files are dropped; wins over
+    /// quipu.store.retention [default: for ever]
     #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION", value_parser = duration)]
-    pub retention_ms: Option<i64>,
+    pub retention: Option<Millis>,
     /// Folder of the write-ahead log; a local disk also when the data is on S3
     /// [default: <storage.path>/_wal, or ./quipu-data/_wal when that is no folder]
     #[arg(long = "wal.path", value_name = "FOLDER")]
@@ -90,15 +91,18 @@ pub struct ServeArgs {
     /// Address of the Postgres server
     #[arg(long = "pg.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:5433")]
     pub pg_listen_address: String,
-    /// How far an instant selector looks back for a sample
-    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = positive)]
-    pub query_lookback_ms: i64,
-    /// How long a query may take
-    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = positive)]
-    pub query_timeout_ms: i64,
-    /// Queries that run at once; further ones wait
-    #[arg(long = "query.max-concurrency", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    pub query_max_concurrency: u32,
+    /// How far an instant selector looks back for a sample; wins over quipu.query.lookback_delta [default: 5m]
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", value_parser = positive)]
+    pub query_lookback_delta: Option<Millis>,
+    /// How long a query may take; wins over quipu.query.timeout [default: 2m]
+    #[arg(long = "query.timeout", value_name = "DURATION", value_parser = positive)]
+    pub query_timeout: Option<Millis>,
+    /// Queries that run at once, further ones wait; wins over quipu.query.max_concurrency [default: 20]
+    #[arg(long = "query.max-concurrency", value_parser = clap::value_parser!(u32).range(1..))]
+    pub query_max_concurrency: Option<u32>,
+    /// Samples that one query may hold; wins over quipu.query.max_samples [default: 50000000]
+    #[arg(long = "query.max-samples", value_parser = clap::value_parser!(u64).range(1..))]
+    pub query_max_samples: Option<u64>,
     /// Listen on an address that others can reach, without authentication
     #[arg(long)]
     pub insecure: bool,
@@ -164,15 +168,16 @@ fn serve(mut serve: ServeArgs, matches: &ArgMatches) -> Run {
     Run::Serve(Box::new(serve))
 }
 
-fn duration(text: &str) -> Result<i64, Error> {
-    parse_duration(text)
+fn duration(text: &str) -> Result<Millis, Error> {
+    Millis::parse(text)
 }
 
-fn positive(text: &str) -> Result<i64, Error> {
-    match parse_duration(text)? {
-        0 => Err(Error::invalid("the duration must be longer than 0s")),
-        ms => Ok(ms),
+fn positive(text: &str) -> Result<Millis, Error> {
+    let length = Millis::parse(text)?;
+    if length.is_zero() {
+        return Err(Error::invalid("the duration must be longer than 0s"));
     }
+    Ok(length)
 }
 
 #[cfg(test)]

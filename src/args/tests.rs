@@ -20,7 +20,7 @@ fn nothing_means_serve_with_defaults() {
     assert_eq!(serve.storage_path, "./quipu-data");
     assert_eq!(serve.web_listen_address, ["127.0.0.1:9090"]);
     assert_eq!(serve.pg_listen_address, "127.0.0.1:5433");
-    assert_eq!((serve.retention_ms, serve.query_lookback_ms, serve.query_timeout_ms), (None, 300_000, 120_000));
+    assert_eq!((serve.retention, serve.query_timeout, serve.query_max_samples), (None, None, None));
     assert!(!serve.insecure && !serve.web_enable_lifecycle);
 }
 
@@ -39,12 +39,12 @@ fn prometheus_flags_with_and_without_the_subcommand() {
         let serve = served(&[lead, &flags].concat());
         assert_eq!(serve.config_file, Some(PathBuf::from("/etc/p.yml")));
         assert_eq!(serve.storage_path, "memory://");
-        assert_eq!(serve.retention_ms, Some(15 * 86_400_000));
+        assert_eq!(serve.retention, Some(Millis::minutes(15 * 24 * 60)));
         assert!(serve.web_enable_lifecycle && serve.web_enable_remote_write_receiver);
         let flag = |name: &str| serve.flags.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         assert_eq!(flag("web.enable-lifecycle"), Some("true"));
         assert_eq!(flag("web.enable-admin-api"), Some("false"));
-        assert_eq!(flag("query.timeout"), Some("2m"));
+        assert_eq!(flag("storage.tsdb.retention.time"), Some("15d"));
         assert_eq!(flag("storage.path"), Some("memory://"));
         assert_eq!(flag("wal.path"), Some(""));
     }

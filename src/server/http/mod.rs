@@ -93,6 +93,7 @@ impl Door {
         reload: Reload,
     ) -> Arc<Self> {
         telemetry::register(&registry);
+        telemetry::report_reload(&registry, &reload);
         Arc::new(Self {
             web,
             clock,
@@ -117,6 +118,7 @@ impl Door {
 
     /// The configuration was read, or could not be.
     pub(crate) fn set_reload(&self, reload: Reload) {
+        telemetry::report_reload(&self.registry, &reload);
         self.reload.store(Arc::new(reload));
     }
 

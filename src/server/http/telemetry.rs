@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::Door;
+use super::{Door, Reload};
 use super::reply::text;
 use crate::model::push_go_float;
 use crate::model::time::{count_to_f64, ms_to_seconds};
@@ -30,6 +30,16 @@ pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
 pub(super) fn register(registry: &Registry) {
     let help = "A metric with a constant 1 and the version.";
     registry.gauge("quipu_build_info", help, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+}
+
+/// What became of the last attempt to read the configuration.
+pub(super) fn report_reload(registry: &Registry, reload: &Reload) {
+    let help = "Whether the last attempt to read the configuration was taken.";
+    let success = if reload.success { 1.0 } else { 0.0 };
+    registry.gauge("quipu_config_last_reload_successful", help, &[]).set(success);
+    let help = "When the configuration in force was read.";
+    let seconds = ms_to_seconds(reload.loaded_ms);
+    registry.gauge("quipu_config_last_reload_success_timestamp_seconds", help, &[]).set(seconds);
 }
 
 /// The metrics that every Prometheus client library has, from `/proc/self`. What cannot be read is left out.
