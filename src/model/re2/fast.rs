@@ -208,10 +208,8 @@ impl Glob {
         if infixes.iter().any(|(_, text)| text.is_empty()) {
             return None;
         }
-        let infixes = infixes
-            .into_iter()
-            .map(|(gap, text)| (gap, Finder::new(text.as_bytes()).into_owned()))
-            .collect();
+        let infixes =
+            infixes.into_iter().map(|(gap, text)| (gap, Finder::new(text.as_bytes()).into_owned())).collect();
         Some(Self { prefix, infixes, last_gap, suffix })
     }
 

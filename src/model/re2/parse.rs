@@ -161,7 +161,8 @@ impl Parser<'_> {
 
     fn nest(&mut self, frame: Frame) -> Result<()> {
         if self.frames.len() > MAX_NESTING {
-            let message = format!("the regular expression nests deeper than the limit of {MAX_NESTING} groups");
+            let message =
+                format!("the regular expression nests deeper than the limit of {MAX_NESTING} groups");
             return Err(Error::new(Kind::Limit, message));
         }
         self.frames.push(frame);
@@ -231,16 +232,16 @@ impl Parser<'_> {
         self.rest = &whole[length..];
         let lazy = self.eat("?");
         let written = &whole[..whole.len() - self.rest.len()];
+        let greedy = lazy == self.flags.ungreedy;
+        let Some(item) = self.frame().items.pop() else {
+            return Err(bad("missing argument to repetition operator", written));
+        };
         if self.rest.starts_with(['*', '+', '?']) || count(self.rest).is_some() {
             let (.., next) = operator(self.rest)?;
             let next = next + usize::from(self.rest[next..].starts_with('?'));
             return Err(bad("invalid nested repetition operator", &whole[..written.len() + next]));
         }
-        let greedy = lazy == self.flags.ungreedy;
         let frame = self.frame();
-        let Some(item) = frame.items.pop() else {
-            return Err(bad("missing argument to repetition operator", written));
-        };
         let mut weight = frame.last_weight;
         if written.starts_with('{') {
             let times = max.unwrap_or(min);
@@ -298,9 +299,8 @@ impl Parser<'_> {
                 u32::from_str_radix(&whole[1..used], 8).map_err(|_| invalid())?
             }
             'x' => {
-                let (code, length) = hex(&whole[2..]).map_err(|read| {
-                    bad("invalid escape sequence", &whole[..2 + read])
-                })?;
+                let (code, length) =
+                    hex(&whole[2..]).map_err(|read| bad("invalid escape sequence", &whole[..2 + read]))?;
                 used = 2 + length;
                 code
             }

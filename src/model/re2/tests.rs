@@ -188,8 +188,23 @@ fn literals_are_found_where_there_are_only_literals() {
 #[test]
 fn globs_agree_with_the_engine() {
     let patterns = [
-        ".*", ".+", "a.*", "a.+", ".*a", ".+a", ".*a.*", ".+a.+", "a.*b", "a.+b.*a", "(.*)a(.+)", "^a.*$",
-        ".*aa.*aa", ".*é.+", "ab.*ba", "(?s:.*)a", ".*?a.*?",
+        ".*",
+        ".+",
+        "a.*",
+        "a.+",
+        ".*a",
+        ".+a",
+        ".*a.*",
+        ".+a.+",
+        "a.*b",
+        "a.+b.*a",
+        "(.*)a(.+)",
+        "^a.*$",
+        ".*aa.*aa",
+        ".*é.+",
+        "ab.*ba",
+        "(?s:.*)a",
+        ".*?a.*?",
     ];
     let alphabet = ["a", "b", "é", "\n"];
     let mut texts = vec![String::new()];
@@ -215,7 +230,8 @@ fn templates_follow_go() {
     let expand = |pattern: &str, text: &str, template: &str| {
         Regex::new(pattern).expect("it is valid").expand(text, template)
     };
-    let go = |template: &str| expand("(?P<first>[^:]+):(\\d+)(x)?", "host:9100", template).expect("it matches");
+    let go =
+        |template: &str| expand("(?P<first>[^:]+):(\\d+)(x)?", "host:9100", template).expect("it matches");
     for (template, text) in [
         ("$1", "host"),
         ("${1}x", "hostx"),
@@ -262,7 +278,11 @@ fn a_thousand_hostile_texts_do_not_panic() {
         match Regex::new(&pattern) {
             Ok(regex) => {
                 let text = pieces[next(pieces.len())];
-                assert_eq!(regex.is_match(text), regex.program.engine().is_match(text), "{pattern:?} {text:?}");
+                assert_eq!(
+                    regex.is_match(text),
+                    regex.program.engine().is_match(text),
+                    "{pattern:?} {text:?}"
+                );
             }
             Err(error) => assert_ne!(error.kind(), Kind::Internal, "{pattern:?}: {error}"),
         }
