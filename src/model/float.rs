@@ -10,89 +10,166 @@ pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN
 }
 
-/// Appends a value as Go's `strconv.FormatFloat(v, 'f', -1, 64)` writes it, with the exponent form that
-/// Prometheus' JSON uses below 1e-6 and from 1e21: shortest digits that read back to the same bits.
+/// Appends a value as Prometheus' JSON writes it: Go's `'f'` format with the shortest digits that read back to
+/// the same bits, and the `'e'` format (`1e-07`, `1e+21`) below 1e-6 and from 1e21.
 pub fn push_go_float(out: &mut Vec<u8>, value: f64) {
-    if value.is_nan() {
-        return out.extend_from_slice(b"NaN");
+    let magnitude = value.abs();
+    let scientific = magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude);
+    push_formatted(out, value, Layout::scientific_if(scientific));
+}
+
+/// Appends a value as Go's `strconv.FormatFloat(v, 'f', -1, 64)`, which never has an exponent: what
+/// `count_values` puts into labels. Up to 328 bytes.
+pub fn push_go_float_fixed(out: &mut Vec<u8>, value: f64) {
+    push_formatted(out, value, Layout::Fixed);
+}
+
+/// Appends a value as OpenMetrics writes the bounds of buckets and quantiles: Go's `'g'` format, with `.0` where
+/// it would look like an integer.
+pub fn push_openmetrics_float(out: &mut Vec<u8>, value: f64) {
+    if value == 0.0 {
+        return out.extend_from_slice(b"0.0");
     }
-    if value.is_infinite() {
-        return out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
+    let scientific = !(1e-4..1e6).contains(&value.abs());
+    push_formatted(out, value, Layout::scientific_if(scientific));
+    if exact_integer(value).is_some() && !scientific {
+        out.extend_from_slice(b".0");
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Layout {
+    Fixed,
+    Scientific,
+}
+
+impl Layout {
+    fn scientific_if(condition: bool) -> Self {
+        if condition { Self::Scientific } else { Self::Fixed }
+    }
+}
+
+fn push_formatted(out: &mut Vec<u8>, value: f64, layout: Layout) {
+    if let Some(integer) = exact_integer(value).filter(|_| layout == Layout::Fixed) {
+        if integer == 0 && value.is_sign_negative() {
+            out.push(b'-');
+        }
+        return out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+    }
+    if !value.is_finite() {
+        return out.extend_from_slice(named(value));
     }
     let mut buffer = zmij::Buffer::new();
-    let text = buffer.format_finite(value);
-    push_plain(out, text, value.abs());
+    let text = buffer.format_finite(value).as_bytes();
+    // The formatter has an exponent only far from 1.
+    if layout == Layout::Fixed && !text.contains(&b'e') {
+        return out.extend_from_slice(text.strip_suffix(b".0").unwrap_or(text));
+    }
+    push_digits(out, text, layout);
 }
 
-/// Rewrites shortest digits (`1.5e-7`, `123.0`, `1e30`) in Go's spelling.
-fn push_plain(out: &mut Vec<u8>, text: &str, magnitude: f64) {
-    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let exponent: i32 = exponent.parse().expect("the formatter writes a decimal exponent");
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fraction = if fraction == "0" { "" } else { fraction };
-    out.extend_from_slice(sign.as_bytes());
-    if magnitude != 0.0 && (magnitude < 1e-6 || magnitude >= 1e21) {
-        return push_exponent(out, whole, fraction, exponent);
+fn named(value: f64) -> &'static [u8] {
+    match value {
+        f64::INFINITY => b"+Inf",
+        f64::NEG_INFINITY => b"-Inf",
+        _ => b"NaN",
     }
-    if exponent == 0 {
-        out.extend_from_slice(whole.as_bytes());
-        if !fraction.is_empty() {
-            out.push(b'.');
-            out.extend_from_slice(fraction.as_bytes());
+}
+
+/// Takes shortest digits (`1.5e-7`, `123.25`, `1e30`) apart and lays them out anew.
+fn push_digits(out: &mut Vec<u8>, text: &[u8], layout: Layout) {
+    let text = match text {
+        [b'-', text @ ..] => {
+            out.push(b'-');
+            text
         }
-        return;
+        text => text,
+    };
+    // 17 significant digits, and a few zeros in front of or behind them.
+    let mut digits = [0; 32];
+    let (mut count, mut point, mut exponent) = (0, None, 0);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'.' => point = Some(count),
+            b'e' => {
+                let written = std::str::from_utf8(&text[at + 1..]).ok().and_then(|text| text.parse().ok());
+                exponent = written.expect("the formatter writes a decimal exponent");
+                break;
+            }
+            _ => {
+                digits[count] = *byte;
+                count += 1;
+            }
+        }
     }
-    push_shifted(out, whole, fraction, exponent);
+    let leading = digits[..count].iter().take_while(|digit| **digit == b'0').count();
+    let trailing = digits[leading..count].iter().rev().take_while(|digit| **digit == b'0').count();
+    let point = small(point.unwrap_or(count)) - small(leading) + exponent;
+    let digits = &digits[leading..count - trailing];
+    match layout {
+        Layout::Fixed => push_fixed(out, digits, point),
+        Layout::Scientific => push_scientific(out, digits, point),
+    }
 }
 
-fn push_exponent(out: &mut Vec<u8>, whole: &str, fraction: &str, exponent: i32) {
-    let digits = [whole.trim_start_matches('0'), fraction].concat();
-    let zeros = digits.len() - digits.trim_start_matches('0').len();
-    let digits = digits[zeros..].trim_end_matches('0');
-    let shift = if whole.trim_start_matches('0').is_empty() {
-        -1 - i32::try_from(zeros).expect("a float has few digits")
-    } else {
-        i32::try_from(whole.len()).expect("a float has few digits") - 1
-    };
-    let exponent = exponent + shift;
-    out.extend_from_slice(&digits.as_bytes()[..1]);
+/// Both take digits without zeros at the ends, and the decimal point after the first `point` of them.
+fn push_scientific(out: &mut Vec<u8>, digits: &[u8], point: i32) {
+    out.push(digits[0]);
     if digits.len() > 1 {
         out.push(b'.');
-        out.extend_from_slice(&digits.as_bytes()[1..]);
+        out.extend_from_slice(&digits[1..]);
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    out.extend_from_slice(format!("e{sign}{:02}", exponent.abs()).as_bytes());
+    let exponent = point - 1;
+    out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+    if exponent.abs() < 10 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
 }
 
-fn push_shifted(out: &mut Vec<u8>, whole: &str, fraction: &str, exponent: i32) {
-    let digits = [whole, fraction].concat();
-    let point = i32::try_from(whole.len()).expect("a float has few digits") + exponent;
+fn push_fixed(out: &mut Vec<u8>, digits: &[u8], point: i32) {
     let zeros = |n: i32| std::iter::repeat_n(b'0', usize::try_from(n).unwrap_or(0));
-    let length = i32::try_from(digits.len()).expect("a float has few digits");
-    if point <= 0 {
-        out.extend_from_slice(b"0.");
-        out.extend(zeros(-point));
-        out.extend_from_slice(digits.as_bytes());
-    } else if point >= length {
-        out.extend_from_slice(digits.as_bytes());
-        out.extend(zeros(point - length));
-    } else {
-        let (left, right) = digits.split_at(usize::try_from(point).expect("positive here"));
-        out.extend_from_slice(left.as_bytes());
-        out.push(b'.');
-        out.extend_from_slice(right.as_bytes());
+    let whole = usize::try_from(point).unwrap_or(0).min(digits.len());
+    if whole == 0 {
+        out.push(b'0');
     }
+    out.extend_from_slice(&digits[..whole]);
+    out.extend(zeros(point - small(digits.len())));
+    if whole < digits.len() {
+        out.push(b'.');
+        out.extend(zeros(-point));
+        out.extend_from_slice(&digits[whole..]);
+    }
+}
+
+fn small(count: usize) -> i32 {
+    i32::try_from(count).expect("a float has few digits")
+}
+
+/// The integer that a float is, below 2^53.
+#[inline]
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the way back is compared")]
+#[expect(clippy::float_cmp, reason = "only the very same value will do")]
+fn exact_integer(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let integer = value as i64;
+    (value.abs() < EXACT && integer as f64 == value).then_some(integer)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn go(value: f64) -> String {
+    fn text(push: fn(&mut Vec<u8>, f64), value: f64) -> String {
         let mut out = Vec::new();
-        push_go_float(&mut out, value);
+        push(&mut out, value);
         String::from_utf8(out).expect("ASCII")
+    }
+
+    fn go(value: f64) -> String {
+        text(push_go_float, value)
     }
 
     #[test]
@@ -127,5 +204,61 @@ mod tests {
     fn only_one_nan_is_stale() {
         assert!(is_stale(f64::from_bits(STALE_NAN)));
         assert!(!is_stale(f64::from_bits(NORMAL_NAN)) && !is_stale(f64::NAN) && !is_stale(1.0));
+    }
+
+    #[test]
+    fn labels_have_no_exponent_and_bounds_look_like_floats() {
+        for (value, fixed, bound) in [
+            (0.0, "0", "0.0"),
+            (-0.0, "-0", "0.0"),
+            (1.0, "1", "1.0"),
+            (-250.0, "-250", "-250.0"),
+            (999_999.0, "999999", "999999.0"),
+            (1e6, "1000000", "1e+06"),
+            (1_000_000.5, "1000000.5", "1.0000005e+06"),
+            (0.0001, "0.0001", "0.0001"),
+            (1e-5, "0.00001", "1e-05"),
+            (1e21, "1000000000000000000000", "1e+21"),
+            (9.99e-7, "0.000000999", "9.99e-07"),
+            (9_007_199_254_740_992.0, "9007199254740992", "9.007199254740992e+15"),
+            (f64::INFINITY, "+Inf", "+Inf"),
+            (f64::NAN, "NaN", "NaN"),
+        ] {
+            assert_eq!(text(push_go_float_fixed, value), fixed);
+            assert_eq!(text(push_openmetrics_float, value), bound);
+        }
+    }
+
+    /// The rules of Go's `strconv`, on the shortest digits that Rust's own formatter finds.
+    fn naive(value: f64, scientific: bool) -> String {
+        if !scientific {
+            return format!("{value}");
+        }
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once('e').expect("it has one");
+        let exponent: i32 = exponent.parse().expect("a number");
+        format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    }
+
+    proptest! {
+        #[test]
+        fn all_forms_follow_go_and_read_back(
+            value in prop_oneof![
+                any::<u64>().prop_map(f64::from_bits),
+                any::<i64>().prop_map(|n| format!("{n}").parse().expect("a number")),
+                (-1_000_000_i64..1_000_000, -30_i32..30)
+                    .prop_map(|(n, e)| format!("{n}e{e}").parse().expect("a number")),
+            ]
+        ) {
+            prop_assume!(value.is_finite() && value != 0.0);
+            let magnitude = value.abs();
+            let json = naive(value, !(1e-6..1e21).contains(&magnitude));
+            prop_assert_eq!(go(value).parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
+            prop_assert_eq!(go(value), json);
+            prop_assert_eq!(text(push_go_float_fixed, value), naive(value, false));
+            let bound = text(push_openmetrics_float, value);
+            prop_assert_eq!(bound.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
+            prop_assert!(bound.contains(['.', 'e']));
+        }
     }
 }

@@ -183,6 +183,24 @@ impl<'a> Iterator for LabelsIter<'a> {
     }
 }
 
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a str, &'a str);
+    type IntoIter = LabelsIter<'a>;
+
+    fn into_iter(self) -> LabelsIter<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for LabelsRef<'a> {
+    type Item = (&'a str, &'a str);
+    type IntoIter = LabelsIter<'a>;
+
+    fn into_iter(self) -> LabelsIter<'a> {
+        self.iter()
+    }
+}
+
 impl Borrow<[u8]> for Labels {
     fn borrow(&self) -> &[u8] {
         &self.0

@@ -12,7 +12,9 @@ pub mod setting;
 pub mod time;
 
 pub use batch::{Batch, Handle, MetricMetadata, MetricType, Timestamps};
-pub use float::{NORMAL_NAN, STALE_NAN, is_stale, push_go_float};
+pub use float::{
+    NORMAL_NAN, STALE_NAN, is_stale, push_go_float, push_go_float_fixed, push_openmetrics_float,
+};
 pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END, push_pair};
 pub use matcher::{MatchOp, Matcher};
 pub use principal::{Principal, Tenant};

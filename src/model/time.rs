@@ -14,9 +14,11 @@ pub const MIN_TIME_MS: i64 = i64::MIN / 1_000 + 62_135_596_801 * 1_000;
 /// See [`MIN_TIME_MS`].
 pub const MAX_TIME_MS: i64 = i64::MAX / 1_000 - 62_135_596_801 * 1_000;
 
-/// The UTC day of a time: days since 1970-01-01, floor division.
+/// The UTC day of a time: days since 1970-01-01, floor division. Times that no day of 32 bits holds (a sender
+/// may write any `i64`) fall on the first or last one.
 pub fn day_of(ms: i64) -> i32 {
-    i32::try_from(ms.div_euclid(DAY_MS)).expect("a day number of i64 milliseconds in bounds fits 32 bits")
+    let end = if ms < 0 { i32::MIN } else { i32::MAX };
+    i32::try_from(ms.div_euclid(DAY_MS)).unwrap_or(end)
 }
 
 /// The first millisecond of a day.
@@ -111,7 +113,7 @@ pub fn format_duration(ms: i64) -> String {
             continue;
         }
         if rest >= size {
-            out.push_str(&format!("{}{unit}", rest / size));
+            out.extend([&(rest / size).to_string(), unit]);
             rest %= size;
         }
     }
@@ -143,5 +145,6 @@ mod tests {
     fn days_before_1970_are_negative() {
         assert_eq!((day_of(-1), day_of(0), day_of(DAY_MS - 1)), (-1, 0, 0));
         assert_eq!(day_start(day_of(-1)), -DAY_MS);
+        assert_eq!((day_of(i64::MIN), day_of(i64::MAX)), (i32::MIN, i32::MAX));
     }
 }
