@@ -37,6 +37,7 @@ fn unreadable_characters() {
         ("foo{a!b}", "1:6: parse error: unexpected character after '!' inside braces: 'b'"),
         ("foo ! bar", "1:5: parse error: unexpected character after '!': ' '"),
         ("foo =~ bar", "1:5: parse error: unexpected character after '=': '~'"),
+        (r#"foo{a=~"("}"#, "1:5: parse error: error parsing regexp: missing closing ): `(`"),
         (r#""abc"#, "1:1: parse error: unterminated quoted string"),
         ("\"a\nb\"", "1:1: parse error: unterminated quoted string"),
         ("`abc", "1:1: parse error: unterminated raw string"),

@@ -64,8 +64,8 @@ impl Parser<'_> {
             return Err(self.unexpected(IN_LABELS, "string"));
         };
         let text = self.utf8(value)?;
-        Matcher::new(name, op, text)
-            .map_err(|e| self.fail(label.span.to(value.span), &format!("error parsing regexp: {e}")))
+        let place = label.span.to(value.span);
+        Matcher::new(name, op, text).map_err(|e| self.fail(place, e.message()))
     }
 
     /// A string that is a name or is compared with label values, which are always UTF-8.
