@@ -19,5 +19,5 @@ pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END
 pub use matcher::{MatchOp, Matcher};
 pub use principal::{Principal, Tenant};
 pub use re2::Regex;
-pub use schema::{Table, samples_schema, series_schema};
+pub use schema::{Table, metadata_schema, samples_schema, series_schema, staleness_schema};
 pub use series::{SeriesKey, series_id};

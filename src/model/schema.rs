@@ -70,3 +70,32 @@ pub fn series_schema() -> SchemaRef {
     });
     Arc::clone(&SCHEMA)
 }
+
+/// `metric, series_id, timestamp`: one stale marker a row.
+pub fn staleness_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Arc::new(Schema::new(vec![
+            Field::new("metric", DataType::Utf8, false),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("timestamp", millis(), false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// `metric, label_names, type, help, unit, has_histograms, day`: one metric on one day a row.
+pub fn metadata_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let name = Arc::new(Field::new("element", DataType::Utf8, false));
+        Arc::new(Schema::new(vec![
+            Field::new("metric", DataType::Utf8, false),
+            Field::new("label_names", DataType::List(name), false),
+            Field::new("type", DataType::Utf8, false),
+            Field::new("help", DataType::Utf8, false),
+            Field::new("unit", DataType::Utf8, false),
+            Field::new("has_histograms", DataType::Boolean, false),
+            Field::new("day", DataType::Date32, false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}

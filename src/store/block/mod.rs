@@ -1,0 +1,44 @@
+//! Blocks: sorted runs in, one Parquet file with its own index out, and runs back.
+//!
+//! ```text
+//!   RunRows ─► writer ─► columns, repeats ─► page ─► container ─► file
+//!                 └────► index: chunk, postings ──► format ──┘
+//!   file ─► reader (directory, postings, chunks) ─► FileRun ─► data (pages) ─► decode ─► scan
+//! ```
+//!
+//! It knows one file at a time: no ranks, no buffers, no Delta log. It refuses a file without our index and a
+//! part whose checksum is wrong.
+
+mod cache;
+mod chunk;
+mod columns;
+mod container;
+mod data;
+mod decode;
+mod format;
+mod index;
+mod page;
+mod postings;
+mod reader;
+mod repeats;
+mod stats;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use cache::{CacheCounts, CacheLimits, ScanCache};
+pub use columns::NO_START;
+pub use format::IndexTag;
+pub use reader::{BlockFile, FileRun};
+pub use stats::RowBounds;
+pub use tables::{
+    FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
+    write_staleness,
+};
+pub use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
+
+pub(crate) use cache::Page;
+pub(crate) use data::{ColumnPage, PagePart};
+pub(crate) use decode::PageDecoder;
+pub(crate) use format::Column;

@@ -1,0 +1,328 @@
+//! Writes one `samples` file from sorted runs: rows in pages, then the index block, then the footer.
+//!
+//! Synchronous and streaming: it holds one row group of encoded columns (about 1 M rows) and the compressed
+//! index. The caller runs it on a blocking thread. It refuses runs that are out of order and rows that are not
+//! ascending, because everything that reads relies on both.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr};
+
+use super::chunk::RunEntry;
+use super::columns::{ClosedColumns, Codec, NO_START, SampleColumns};
+use super::container::{Container, failed};
+use super::format::{
+    ColumnPages, FLAG_COLLISIONS, GroupEntry, IndexTag, PageCodec, PageEncoding, PageSection,
+};
+use super::index::{IndexBuilder, extent, length};
+use super::page::ChunkBytes;
+use super::repeats::{RepeatKind, Repeats};
+use super::stats::{Bounds, RowBounds};
+use crate::error::{Error, Result};
+use crate::model::{SeriesKey, samples_schema};
+
+/// Rows of a page: small enough that one series costs one page, large enough to compress.
+pub(super) const PAGE_ROWS: usize = PAGE_ROWS_STORED as usize;
+/// The same, as the directory stores it.
+const PAGE_ROWS_STORED: u32 = 20_000;
+/// Rows of a row group: 50 pages.
+pub(super) const GROUP_ROWS: usize = 50 * PAGE_ROWS;
+
+/// How a file is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterSetting {
+    /// Written by a flush and merged soon: zstd 1.
+    Fresh,
+    /// Written by a merge: zstd 3.
+    Merged,
+}
+
+impl WriterSetting {
+    fn codec(self) -> Codec {
+        let level = match self {
+            Self::Fresh => 1,
+            Self::Merged => 3,
+        };
+        Codec { encoding: PageEncoding::ByteStreamSplit, compression: PageCodec::Zstd, level }
+    }
+}
+
+/// One series' rows for one file.
+#[derive(Debug, Clone, Copy)]
+pub struct RunRows<'a> {
+    /// The series.
+    pub key: &'a SeriesKey,
+    /// Its id.
+    pub id: i64,
+    /// ms, ascending and unique; may be empty.
+    pub timestamps: &'a [i64],
+    /// One per timestamp; none is the stale marker.
+    pub values: &'a [f64],
+    /// One per timestamp, [`NO_START`] where a row has none.
+    pub starts: Option<&'a [i64]>,
+    /// Stale markers, ms, ascending and unique, at no row's timestamp.
+    pub stale_at: &'a [i64],
+}
+
+impl RunRows<'_> {
+    fn check(&self) -> Result<()> {
+        let ascending = |times: &[i64]| times.is_sorted_by(|a, b| a < b);
+        let rows = self.timestamps.len();
+        let lengths = self.values.len() == rows && self.starts.is_none_or(|starts| starts.len() == rows);
+        let apart = self.stale_at.iter().all(|at| self.timestamps.binary_search(at).is_err());
+        let stale_value = self.values.iter().any(|value| crate::model::is_stale(*value));
+        let what = match () {
+            () if !lengths => "columns of different lengths",
+            () if !ascending(self.timestamps) || !ascending(self.stale_at) => "timestamps that do not ascend",
+            () if !apart => "a sample and a stale marker at one timestamp",
+            () if stale_value => "a stale marker among its values",
+            () if rows == 0 && self.stale_at.is_empty() => "neither rows nor stale markers",
+            () => return Ok(()),
+        };
+        let error = Error::internal(format!("a run has {what}")).during("write block");
+        Err(error.with("metric", &self.key.metric).with("labels", self.key.labels.as_ref()))
+    }
+
+    fn entry(&self) -> RunEntry<'_> {
+        let times = if self.timestamps.is_empty() { self.stale_at } else { self.timestamps };
+        let (first, last) = (times[0], times[times.len() - 1]);
+        let constant = self.values.first().map(|value| value.to_bits());
+        RunEntry {
+            metric: &self.key.metric,
+            labels: self.key.labels.as_ref(),
+            id: self.id,
+            rows: u32::try_from(self.timestamps.len()).expect("a run has fewer than 2^32 rows"),
+            first_time: first,
+            last_time: last,
+            step: regular_step(self.timestamps),
+            constant: constant.filter(|bits| self.values.iter().all(|value| value.to_bits() == *bits)),
+            has_starts: self.starts.is_some_and(|starts| starts.iter().any(|start| *start != NO_START)),
+            stale_at: self.stale_at,
+        }
+    }
+}
+
+/// ms between all neighbours, 0 where they differ, are fewer than two or too far apart to count.
+fn regular_step(timestamps: &[i64]) -> i64 {
+    let [first, second, ..] = timestamps else { return 0 };
+    let Some(step) = second.checked_sub(*first) else { return 0 };
+    let regular = timestamps.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(step));
+    if regular { step } else { 0 }
+}
+
+/// What a finished file is, for its `add` action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedBlock {
+    /// Bytes.
+    pub size: u64,
+    /// Rows of samples.
+    pub rows: u64,
+    /// Runs, those without rows included.
+    pub runs: u64,
+    /// ms, over samples and stale markers.
+    pub min_time: i64,
+    /// See `min_time`.
+    pub max_time: i64,
+    /// Over the rows; `None` when there are only stale markers.
+    pub bounds: Option<RowBounds>,
+    /// Where the index lies.
+    pub index: IndexTag,
+    /// Rows of each row group.
+    pub group_rows: Vec<u64>,
+    /// Whether two label sets share an id under one metric.
+    pub colliding_ids: bool,
+}
+
+/// The streaming writer of a `samples` file.
+#[derive(Debug)]
+pub struct BlockWriter<W: Write> {
+    codec: Codec,
+    container: Container<W>,
+    schema: SchemaDescPtr,
+    page: PageBuffer,
+    metrics: Repeats,
+    ids: Repeats,
+    columns: Option<SampleColumns>,
+    group_rows: usize,
+    index: IndexBuilder,
+    sections: Vec<u8>,
+    stats: Bounds,
+    last: Option<(SeriesKey, i64)>,
+}
+
+/// Rows that wait until they fill a page.
+#[derive(Debug, Default)]
+struct PageBuffer {
+    timestamps: Vec<i64>,
+    values: Vec<f64>,
+    starts: Vec<i64>,
+}
+
+impl<W: Write> BlockWriter<W> {
+    /// Starts a file on `out`.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn new(out: W, setting: WriterSetting) -> Result<Self> {
+        let schema = ArrowSchemaConverter::new().convert(&samples_schema()).map_err(failed)?;
+        let schema = Arc::new(schema);
+        Ok(Self {
+            codec: setting.codec(),
+            container: Container::new(out, Arc::clone(&schema))?,
+            schema,
+            page: PageBuffer::default(),
+            metrics: Repeats::default(),
+            ids: Repeats::default(),
+            columns: None,
+            group_rows: 0,
+            index: IndexBuilder::new(PAGE_ROWS_STORED),
+            sections: Vec::new(),
+            stats: Bounds::default(),
+            last: None,
+        })
+    }
+
+    /// Appends a run. Runs come in the order of (metric, id, labels).
+    ///
+    /// # Errors
+    /// `Internal` for a run that is out of order or not well formed, and what the output says.
+    pub fn push_run(&mut self, run: RunRows<'_>) -> Result<()> {
+        run.check()?;
+        self.check_order(&run)?;
+        let entry = run.entry();
+        self.stats.push(&run);
+        self.index.push(&entry)?;
+        let (mut done, rows) = (0, run.timestamps.len());
+        while done < rows {
+            let taken = (PAGE_ROWS - self.page.timestamps.len()).min(rows - done);
+            self.metrics.push(run.key.metric.as_bytes(), taken);
+            self.ids.push(&run.id.to_le_bytes(), taken);
+            self.page.push(&run, done..done + taken);
+            done += taken;
+            if self.page.timestamps.len() == PAGE_ROWS {
+                self.flush_page()?;
+            }
+            if self.group_rows == GROUP_ROWS {
+                self.flush_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_order(&mut self, run: &RunRows<'_>) -> Result<()> {
+        if let Some((last, last_id)) = &self.last {
+            let before = (&last.metric, *last_id, &last.labels);
+            let now = (&run.key.metric, run.id, &run.key.labels);
+            if before >= now {
+                let error = Error::internal("a run is out of order").during("write block");
+                return Err(error.with("metric", &run.key.metric).with("labels", run.key.labels.as_ref()));
+            }
+            if before.0 == now.0 && before.1 == now.1 {
+                self.index.directory.flags |= FLAG_COLLISIONS;
+            }
+        }
+        self.last = Some((run.key.clone(), run.id));
+        Ok(())
+    }
+
+    fn flush_page(&mut self) -> Result<()> {
+        let page = &mut self.page;
+        if page.timestamps.is_empty() {
+            return Ok(());
+        }
+        if self.columns.is_none() {
+            let column = |at| self.schema.column(at);
+            let columns: [ColumnDescPtr; 3] = [column(2), column(3), column(4)];
+            let columns = SampleColumns::new(&columns, self.codec, &page.timestamps).map_err(failed)?;
+            self.columns = Some(columns);
+        }
+        let columns = self.columns.as_mut().expect("made above");
+        columns.page(&page.timestamps, &page.values, &mut page.starts).map_err(failed)?;
+        self.group_rows += page.timestamps.len();
+        page.timestamps.clear();
+        page.values.clear();
+        page.starts.clear();
+        Ok(())
+    }
+
+    fn flush_group(&mut self) -> Result<()> {
+        let Some(columns) = self.columns.take() else { return Ok(()) };
+        let closed = columns.close().map_err(failed)?;
+        let level = self.codec.level;
+        let metric = self.metrics.finish(&self.schema.column(0), RepeatKind::Text, PAGE_ROWS, level);
+        let id = self.ids.finish(&self.schema.column(1), RepeatKind::Int64, PAGE_ROWS, level);
+        let ClosedColumns { timestamp_encoding, columns: [timestamp, value, start] } = closed;
+        let pages = [&timestamp.0, &value.0, &start.0].map(|chunk: &ChunkBytes| chunk.pages.clone());
+        let columns = vec![metric.map_err(failed)?, id.map_err(failed)?, timestamp, value, start];
+        let starts = self.container.row_group(columns)?;
+        let encodings = [timestamp_encoding, PageEncoding::ByteStreamSplit, PageEncoding::DeltaBinaryPacked];
+        let mut section =
+            pages.into_iter().zip(encodings).zip(&starts[2..]).map(|((mut pages, encoding), at)| {
+                for page in &mut pages {
+                    page.offset += at;
+                }
+                ColumnPages { encoding, codec: self.codec.compression, pages }
+            });
+        let mut next = || section.next().expect("three columns");
+        let section = PageSection { columns: [next(), next(), next()] }.encode();
+        let directory = &mut self.index.directory;
+        let rows = u32::try_from(self.group_rows).expect("a row group has 1 M rows");
+        let pages = extent(self.sections.len(), &section)?;
+        directory.groups.push(GroupEntry { first_row: directory.rows, rows, pages });
+        directory.rows += u64::from(rows);
+        self.sections.extend_from_slice(&section);
+        self.group_rows = 0;
+        Ok(())
+    }
+
+    /// Writes what is pending, the index and the footer. Returns the output too.
+    ///
+    /// # Errors
+    /// What the output says; `Internal` when there was no run at all.
+    pub fn finish(mut self) -> Result<(FinishedBlock, W)> {
+        self.flush_page()?;
+        self.flush_group()?;
+        let Some((last, _)) = self.last else {
+            return Err(Error::internal("a block without runs").during("write block"));
+        };
+        let mut block = self.index.finish(&last.metric, self.container.position(), &self.sections)?;
+        let index = IndexTag {
+            offset: self.container.position() + length(block.bytes.len()),
+            length: length(block.directory_bytes.len()),
+            crc: crc32c::crc32c(&block.directory_bytes),
+        };
+        block.bytes.append(&mut block.directory_bytes);
+        self.container.append(&block.bytes)?;
+        let directory = block.directory;
+        let colliding_ids = directory.has(FLAG_COLLISIONS);
+        let sorted_by: &[i32] = if colliding_ids { &[0, 1] } else { &[0, 1, 2] };
+        let footer = vec![(IndexTag::KEY.to_owned(), index.to_text())];
+        let (out, size) = self.container.finish(sorted_by, footer)?;
+        let (min_time, max_time) = self.stats.times();
+        let block = FinishedBlock {
+            size,
+            rows: directory.rows,
+            runs: directory.runs,
+            min_time,
+            max_time,
+            bounds: self.stats.into_rows(),
+            index,
+            group_rows: directory.groups.iter().map(|group| u64::from(group.rows)).collect(),
+            colliding_ids,
+        };
+        Ok((block, out))
+    }
+}
+
+impl PageBuffer {
+    fn push(&mut self, run: &RunRows<'_>, rows: std::ops::Range<usize>) {
+        self.timestamps.extend_from_slice(&run.timestamps[rows.clone()]);
+        self.values.extend_from_slice(&run.values[rows.clone()]);
+        match run.starts {
+            Some(starts) => self.starts.extend_from_slice(&starts[rows]),
+            None => self.starts.resize(self.timestamps.len(), NO_START),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Merges whole files for compaction: every run of every file, series by series, in key order.
+//!
+//! Memory is bounded by one index chunk a file and one chunk of rows, however long the files are.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::assemble::{Assembler, Stores};
+use super::pages::PageSet;
+use super::reader::CHUNK_ROWS;
+use super::selection::{Source, Tombstone, file_key, masks};
+use crate::error::Result;
+use crate::model::SeriesKey;
+use crate::store::block::{BlockFile, FileRun, RunRows};
+
+/// The runs of several files as one sequence. Rows under a tombstone are gone, and so are series that have
+/// neither rows nor stale markers left.
+#[derive(Debug)]
+pub struct Merge {
+    /// In rank order.
+    files: Vec<Arc<BlockFile>>,
+    cursors: Vec<Cursor>,
+    tombstones: Vec<Tombstone>,
+    /// Series whose pages are loaded.
+    ready: VecDeque<Vec<Source>>,
+    pages: PageSet,
+    assembler: Assembler,
+    current: Option<(SeriesKey, i64)>,
+    with_starts: bool,
+}
+
+/// The place in one file.
+#[derive(Debug, Default)]
+struct Cursor {
+    next_chunk: usize,
+    runs: VecDeque<FileRun>,
+}
+
+const EVER: (i64, i64) = (i64::MIN, i64::MAX);
+
+impl Merge {
+    /// Merges `files`, lowest rank first.
+    ///
+    /// # Errors
+    /// `Internal` when there is no decompressor to be had.
+    pub fn new(files: Vec<Arc<BlockFile>>, tombstones: Vec<Tombstone>) -> Result<Self> {
+        let with_starts = files.iter().any(|file| file.has_starts());
+        Ok(Self {
+            cursors: files.iter().map(|_| Cursor::default()).collect(),
+            files,
+            tombstones,
+            ready: VecDeque::new(),
+            pages: PageSet::new(with_starts)?,
+            assembler: Assembler::default(),
+            current: None,
+            with_starts,
+        })
+    }
+
+    /// The next series' rows, ready for a block writer; `None` at the end.
+    ///
+    /// # Errors
+    /// `Corrupt` naming a file; what the object store says. The merge is of no use afterwards.
+    pub async fn next(&mut self) -> Result<Option<RunRows<'_>>> {
+        loop {
+            if self.ready.is_empty() {
+                self.load().await?;
+            }
+            let Some(sources) = self.ready.pop_front() else { return Ok(None) };
+            let Some(Source::File(_, run)) = sources.first() else { continue };
+            let (key, id) = (file_key(run), run.id());
+            let stores = Stores {
+                files: &self.files,
+                layers: &[],
+                pages: &self.pages,
+                range: EVER,
+                with_starts: self.with_starts,
+            };
+            let masks = masks(&self.tombstones, &key.metric, key.labels.as_ref());
+            self.assembler.assemble(stores, &sources, &masks)?;
+            self.current = Some((key, id));
+            if !self.assembler.times().is_empty() || !self.assembler.stale_at().is_empty() {
+                break;
+            }
+        }
+        let Some((key, id)) = &self.current else { return Ok(None) };
+        let starts = self.assembler.starts();
+        Ok(Some(RunRows {
+            key,
+            id: *id,
+            timestamps: self.assembler.times(),
+            values: self.assembler.values(),
+            starts: (!starts.is_empty()).then_some(starts),
+            stale_at: self.assembler.stale_at(),
+        }))
+    }
+
+    /// Takes series from the cursors until a chunk of rows is full, and loads their pages.
+    async fn load(&mut self) -> Result<()> {
+        let mut rows = 0;
+        while rows < CHUNK_ROWS {
+            self.fill_cursors().await?;
+            let Some(sources) = self.take_series() else { break };
+            rows += sources.iter().map(source_rows).sum::<u64>().max(1);
+            self.ready.push_back(sources);
+        }
+        self.pages.load(&self.files, self.ready.iter().flatten(), EVER).await
+    }
+
+    async fn fill_cursors(&mut self) -> Result<()> {
+        for (cursor, file) in self.cursors.iter_mut().zip(&self.files) {
+            while cursor.runs.is_empty() && cursor.next_chunk < file.chunk_count() {
+                cursor.runs = file.chunk_runs(cursor.next_chunk).await?.into();
+                cursor.next_chunk += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The parts of the smallest series, in rank order.
+    fn take_series(&mut self) -> Option<Vec<Source>> {
+        let smallest =
+            self.cursors.iter().filter_map(|cursor| cursor.runs.front()).min_by(|a, b| compare(a, b))?;
+        let smallest = smallest.clone();
+        let mut sources = Vec::new();
+        for (file, cursor) in self.cursors.iter_mut().enumerate() {
+            if let Some(run) = cursor.runs.pop_front_if(|run| compare(run, &smallest) == Ordering::Equal) {
+                sources.push(Source::File(file, run));
+            }
+        }
+        debug_assert!(!sources.is_empty(), "the smallest run belongs to a file");
+        Some(sources)
+    }
+}
+
+fn compare(a: &FileRun, b: &FileRun) -> Ordering {
+    a.order().cmp(&b.order())
+}
+
+fn source_rows(source: &Source) -> u64 {
+    match source {
+        Source::File(_, run) => run.rows().end - run.rows().start,
+        Source::Layer(..) => 0,
+    }
+}

@@ -1,0 +1,90 @@
+//! Streams the rows of a range of series.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::assemble::{Assembler, Stores};
+use super::pages::PageSet;
+use super::selection::Selection;
+use crate::error::Result;
+
+/// Rows that are loaded together: 4 MiB decoded, and as much as one series has where that is more.
+pub(super) const CHUNK_ROWS: u64 = 256 << 10;
+
+/// Reads series one after the other. Memory: the pages of one chunk of series and one series' rows.
+#[derive(Debug)]
+pub struct SeriesReader {
+    selection: Arc<Selection>,
+    pages: PageSet,
+    assembler: Assembler,
+    /// The next series.
+    next: usize,
+    /// Series before this one have their pages loaded.
+    loaded: usize,
+    end: usize,
+}
+
+/// The rows of one series inside the selection's time range.
+#[derive(Debug, Clone, Copy)]
+pub struct SeriesRows<'a> {
+    /// Position in [`Selection::series`].
+    pub index: usize,
+    /// ms, ascending and unique; may be empty.
+    pub timestamps: &'a [i64],
+    /// One per timestamp.
+    pub values: &'a [f64],
+    /// Stale markers, ms, ascending and unique, at no sample's timestamp.
+    pub stale_at: &'a [i64],
+}
+
+impl SeriesReader {
+    pub(super) fn new(selection: Arc<Selection>, range: Range<usize>) -> Result<Self> {
+        debug_assert!(range.end <= selection.series().len(), "a range of the selection");
+        let (pages, assembler) = (PageSet::new(false)?, Assembler::default());
+        Ok(Self { selection, pages, assembler, next: range.start, loaded: range.start, end: range.end })
+    }
+
+    /// The next series of the range, `None` after the last.
+    ///
+    /// # Errors
+    /// `Corrupt` naming a file; what the object store says. The reader is of no use afterwards.
+    pub async fn next(&mut self) -> Result<Option<SeriesRows<'_>>> {
+        if self.next >= self.end {
+            return Ok(None);
+        }
+        if self.next >= self.loaded {
+            self.load().await?;
+        }
+        let index = self.next;
+        self.next += 1;
+        let selection = &self.selection;
+        let stores = Stores {
+            files: &selection.files,
+            layers: &selection.layers,
+            pages: &self.pages,
+            range: (selection.from, selection.to),
+            with_starts: false,
+        };
+        self.assembler.assemble(stores, selection.sources(index), &selection.masks(index))?;
+        Ok(Some(SeriesRows {
+            index,
+            timestamps: self.assembler.times(),
+            values: self.assembler.values(),
+            stale_at: self.assembler.stale_at(),
+        }))
+    }
+
+    async fn load(&mut self) -> Result<()> {
+        let selection = Arc::clone(&self.selection);
+        let series = selection.series();
+        let (mut end, mut rows) = (self.next, 0);
+        while end < self.end && (end == self.next || rows + series[end].max_rows <= CHUNK_ROWS) {
+            rows += series[end].max_rows;
+            end += 1;
+        }
+        let sources = (self.next..end).flat_map(|at| selection.sources(at));
+        self.pages.load(&selection.files, sources, (selection.from, selection.to)).await?;
+        self.loaded = end;
+        Ok(())
+    }
+}
