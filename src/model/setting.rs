@@ -35,7 +35,7 @@ impl Millis {
 
     /// The milliseconds as timestamps count them.
     pub fn as_time(self) -> i64 {
-        i64::try_from(self.0).expect("parse_duration bounds a duration far below i64::MAX ms")
+        i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
     /// For sleeps and timeouts.
@@ -121,7 +121,7 @@ impl ByteSize {
         }
         // At most 28 digits and 60 bits of unit: 154 bits would not fit, so the product is checked.
         let number: u128 = [whole, fraction].concat().parse().map_err(|_| bad())?;
-        let divisor = 10_u128.pow(u32::try_from(fraction.len()).expect("at most 9 digits"));
+        let divisor = fraction.bytes().fold(1_u128, |divisor, _| divisor * 10);
         let bytes = number.checked_mul(1 << unit).ok_or_else(bad)? / divisor;
         u64::try_from(bytes).map(Self).map_err(|_| bad())
     }
