@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use quipu::{QuipuSection, S3Section, StoreSection, WalSync};
+pub use quipu::{QuipuSection, StoreSection, WalSync};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::setting::Millis;
@@ -84,7 +84,7 @@ impl Config {
         let in_file = |e: Error| e.with("file", path.display());
         let raw: Option<RawConfig> = from_yaml(text).map_err(in_file)?;
         let raw = raw.unwrap_or_default();
-        let dir = path.parent().unwrap_or(Path::new(""));
+        let dir = folder(path);
         let raw_global = raw.global.unwrap_or_default();
         let global = GlobalSettings::new(&raw_global, variable).map_err(in_file)?;
 
@@ -101,7 +101,8 @@ impl Config {
             tracing,
         );
         inactive.extend(raw_global.inactive());
-        let mut jobs = Jobs { global: &global, found: Vec::new(), seen: BTreeMap::new(), inactive };
+        let mut jobs =
+            Jobs { main: path, global: &global, found: Vec::new(), seen: BTreeMap::new(), inactive };
         jobs.add(raw.scrape_configs.as_deref(), path, dir).map_err(in_file)?;
         for pattern in raw.scrape_config_files.iter().flatten() {
             jobs.add_files(pattern, dir).map_err(|e| if e.get("file").is_some() { e } else { in_file(e) })?;
@@ -140,6 +141,7 @@ impl Config {
 
 /// The scrape jobs that were found so far.
 struct Jobs<'a> {
+    main: &'a Path,
     global: &'a GlobalSettings,
     found: Vec<ScrapeSettings>,
     /// The file in which each name was seen first.
@@ -150,14 +152,23 @@ struct Jobs<'a> {
 impl Jobs<'_> {
     fn add(&mut self, raw: Option<&[Option<At<RawScrape>>]>, file: &Path, dir: &Path) -> Result<()> {
         for at in raw.into_iter().flatten() {
-            let at = at.as_ref().ok_or_else(|| Error::new(Kind::Config, "empty or null scrape config section"))?;
+            let at =
+                at.as_ref().ok_or_else(|| Error::new(Kind::Config, "empty or null scrape config section"))?;
             let settings = ScrapeSettings::from_raw(at, self.global, dir)?;
             if let Some(first) = self.seen.insert(settings.job.clone(), file.to_owned()) {
                 let line = at.value.job_name.as_ref().map_or(0, |job| job.referenced.line());
                 let message = format!("found multiple scrape configs with job name {:?}", settings.job);
                 return Err(wrong(message, line).with("first found in", first.display()));
             }
-            self.inactive.extend(at.value.inactive());
+            let inactive = at.value.inactive().into_iter();
+            // The main file needs no name: it is the one that the list is about.
+            self.inactive.extend(inactive.map(|entry| {
+                if file == self.main {
+                    entry
+                } else {
+                    Inactive { section: format!("{}: {}", file.display(), entry.section), ..entry }
+                }
+            }));
             self.found.push(settings);
         }
         Ok(())
@@ -168,11 +179,16 @@ impl Jobs<'_> {
         for path in FilePattern::any(&dir.join(&pattern.value)).and_then(|p| p.files()).map_err(at_line)? {
             let in_file = |e: Error| e.with("file", path.display());
             let raw: Option<RawScrapeFile> = from_yaml(&read(&path)?).map_err(in_file)?;
-            let own_dir = path.parent().unwrap_or(Path::new(""));
+            let own_dir = folder(&path);
             self.add(raw.unwrap_or_default().scrape_configs.as_deref(), &path, own_dir).map_err(in_file)?;
         }
         Ok(())
     }
+}
+
+/// The folder that relative paths in a file are relative to.
+fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or_else(|| Path::new(""))
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -202,14 +218,18 @@ fn describe(error: &serde_saphyr::Error) -> String {
         E::SerdeUnknownField { field, .. } => format!("unknown key {field:?}"),
         E::DuplicateMappingKey { key: Some(key), .. } => format!("key {key:?} occurs twice"),
         E::Message { msg, .. } => msg.clone(),
-        E::SerdeInvalidType { unexpected, expected, .. } | E::SerdeInvalidValue { unexpected, expected, .. } => {
+        E::SerdeInvalidType { unexpected, expected, .. }
+        | E::SerdeInvalidValue { unexpected, expected, .. } => {
             format!("{unexpected} where {expected} is expected")
         }
         other => other.to_string(),
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "external_labels may name variables; this is where settings come in")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "external_labels may name variables; this is where settings come in"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use crate::model::setting::{ByteSize, Millis};
 use crate::query::QuerySettings;
+use crate::runtime::ObjectsOptions;
 
 /// The section.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -60,7 +61,7 @@ pub struct StoreSection {
     /// How long a file that a merge replaced stays. Default 24 h.
     pub gc_delay: Millis,
     /// The object store, where the storage path is `s3://…`.
-    pub s3: S3Section,
+    pub s3: ObjectsOptions,
 }
 
 impl Default for StoreSection {
@@ -77,7 +78,7 @@ impl Default for StoreSection {
             retention: None,
             merge_interval: Millis::minutes(1),
             gc_delay: Millis::minutes(24 * 60),
-            s3: S3Section::default(),
+            s3: ObjectsOptions::default(),
         }
     }
 }
@@ -98,33 +99,4 @@ pub enum WalSync {
     Sync,
     /// After its record is written; the operating system's crash may lose the last of them.
     Async,
-}
-
-/// Where the S3 store is and who asks it; what is not written comes from the usual `AWS_*` variables.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct S3Section {
-    /// The address of a store that is not AWS.
-    pub endpoint: Option<String>,
-    /// The region.
-    pub region: Option<String>,
-    /// The key's name.
-    pub access_key_id: Option<String>,
-    /// The key.
-    pub secret_access_key: Option<String>,
-    /// Whether `http://` endpoints are allowed. Default no.
-    pub allow_http: bool,
-}
-
-/// Without the key.
-impl std::fmt::Debug for S3Section {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Section")
-            .field("endpoint", &self.endpoint)
-            .field("region", &self.region)
-            .field("access_key_id", &self.access_key_id)
-            .field("secret_access_key", &self.secret_access_key.as_ref().map(|_| "<secret>"))
-            .field("allow_http", &self.allow_http)
-            .finish()
-    }
 }

@@ -22,7 +22,11 @@ fn a_mistake_names_file_and_line() {
         ("scrape_configs:\n- job_name: a\n  honor_labels: perhaps\n", 3, "bool"),
         ("scrape_configs:\n- job_name: a\n  scheme: gopher\n", 3, "unknown scheme"),
         ("scrape_configs:\n- job_name: a\n  body_size_limit: 10\n", 3, "not a size"),
-        ("scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: kep\n", 4, "unknown relabel action"),
+        (
+            "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: kep\n",
+            4,
+            "unknown relabel action",
+        ),
         ("scrape_configs:\n- job_name: a\n  relabel_configs:\n  - regex: '('\n", 4, "target_label"),
         (
             "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: keep\n  - action: keep\n    regex: '('\n",
@@ -34,7 +38,11 @@ fn a_mistake_names_file_and_line() {
             6,
             "not a valid hostname",
         ),
-        ("scrape_configs:\n- job_name: a\n  file_sd_configs:\n  - files: [a.txt]\n", 4, "not valid for file discovery"),
+        (
+            "scrape_configs:\n- job_name: a\n  file_sd_configs:\n  - files: [a.txt]\n",
+            4,
+            "not valid for file discovery",
+        ),
         ("scrape_configs:\n- job_name: a\n  scrape_protocols: [Morse]\n", 3, "Morse"),
         ("scrape_configs:\n- job_name: a\n  http_headers: {Host: {values: [x]}}\n", 3, "not allowed"),
         (
@@ -122,7 +130,10 @@ fn jobs_come_from_further_files_too() -> Result<()> {
 
     std::fs::write(&more, "scrape_configs:\n- job_name: a\n")?;
     let error = Config::load(&main).expect_err("the name is taken");
-    assert_eq!((error.get("line"), error.get("file")), (Some("2"), Some(more.display().to_string().as_str())));
+    assert_eq!(
+        (error.get("line"), error.get("file")),
+        (Some("2"), Some(more.display().to_string().as_str()))
+    );
     Ok(())
 }
 

@@ -21,6 +21,16 @@ impl Table {
     /// All of them in commit order: `samples` last, so that what it refers to is already there.
     pub const COMMIT_ORDER: [Self; 4] = [Self::Metadata, Self::Series, Self::Staleness, Self::Samples];
 
+    /// The columns.
+    pub fn schema(self) -> SchemaRef {
+        match self {
+            Self::Samples => samples_schema(),
+            Self::Series => series_schema(),
+            Self::Metadata => metadata_schema(),
+            Self::Staleness => staleness_schema(),
+        }
+    }
+
     /// The folder's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 mod clock;
 mod disk;
 mod limits;
+mod logs;
 mod metrics;
 mod objects;
 mod pools;
@@ -13,6 +14,7 @@ mod pools;
 pub use clock::Clock;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, Fault, SimDisk};
 pub use limits::{MemoryBudget, MemoryGuard};
+pub use logs::{LogLines, start_logs};
 pub use metrics::{Counter, Gauge, Histogram, Registry};
 #[cfg(test)]
 pub(crate) use objects::{FaultyStore, PutFault};

@@ -4,6 +4,7 @@
 //! order of events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
@@ -103,6 +104,12 @@ impl Runtimes {
     /// Handles for everyone else.
     pub fn pools(&self) -> Pools {
         Pools::new(self.io.handle().clone(), self.cpu.handle().clone())
+    }
+
+    /// Ends both. Blocking work that is under way has `limit` to end; what is left then dies with the process.
+    pub fn shutdown(self, limit: Duration) {
+        self.cpu.shutdown_timeout(limit);
+        self.io.shutdown_timeout(limit);
     }
 
     /// Runs the main future on the io runtime.

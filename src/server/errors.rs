@@ -52,7 +52,10 @@ mod tests {
         // Prometheus: web/api/v1/api.go, getDefaultErrorCode. PostgreSQL: appendix A.
         assert_eq!(names(Kind::Syntax), Names { status: 400, error_type: "bad_data", sqlstate: "42601" });
         assert_eq!(names(Kind::Execution).status, 422);
-        assert_eq!(names(Kind::Unsupported), Names { status: 422, error_type: "execution", sqlstate: "0A000" });
+        assert_eq!(
+            names(Kind::Unsupported),
+            Names { status: 422, error_type: "execution", sqlstate: "0A000" }
+        );
         assert_eq!(names(Kind::Timeout), Names { status: 503, error_type: "timeout", sqlstate: "57014" });
         assert_eq!(names(Kind::Cancelled).status, 499);
         assert_eq!(names(Kind::UnknownTable).sqlstate, "42P01");

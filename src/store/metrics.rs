@@ -34,11 +34,17 @@ impl StoreMetrics {
         Self {
             appended_rows: counter("quipu_appended_samples_total", "Samples acknowledged."),
             appended_requests: counter("quipu_appends_total", "Batches acknowledged."),
-            append_failures: counter("quipu_append_failures_total", "Groups of batches that the WAL refused."),
+            append_failures: counter(
+                "quipu_append_failures_total",
+                "Groups of batches that the WAL refused.",
+            ),
             wal_bytes: gauge("quipu_wal_bytes", "Bytes of all WAL segments."),
             wal_quarantined: counter("quipu_wal_quarantined_records_total", "Damaged WAL records skipped."),
             flushes: counter("quipu_flushes_total", "Flushes that reached a commit."),
-            flush_failures: counter("quipu_flush_failures_total", "Flushes that failed and will be tried again."),
+            flush_failures: counter(
+                "quipu_flush_failures_total",
+                "Flushes that failed and will be tried again.",
+            ),
             flush_seconds: registry.histogram(
                 "quipu_flush_duration_seconds",
                 "Time from freezing a buffer to its commit.",

@@ -243,8 +243,7 @@ impl Store {
             if of == class { last_sequence } else { self.oldest_buffered(of).unwrap_or(last_sequence) }
         };
         let (live, backfill) = (committed(Class::Live), committed(Class::Backfill));
-        let released =
-            self.inner.sequencer.ask(|reply| Message::Release { live, backfill, reply }).await??;
+        let released = self.inner.sequencer.ask(|reply| Message::Release { live, backfill, reply }).await??;
         tracing::debug!(released, "WAL segments released");
         Ok(())
     }

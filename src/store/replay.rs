@@ -127,11 +127,7 @@ impl References {
 ///
 /// # Errors
 /// `Limit` when the tenant writes too many series at a time.
-pub(in crate::store) fn resolve(
-    tenant: &TenantState,
-    metric: &str,
-    labels: LabelsRef<'_>,
-) -> Result<Handle> {
+pub(in crate::store) fn resolve(tenant: &TenantState, metric: &str, labels: LabelsRef<'_>) -> Result<Handle> {
     if let Some(handle) = super::tenants::read(&tenant.registry).find(metric, labels) {
         return Ok(handle);
     }

@@ -170,7 +170,8 @@ impl Sequencer {
                     return;
                 }
                 Err(_) => {
-                    let pause = SYNC_PACE.saturating_sub(self.clock.monotonic().saturating_sub(self.last_sync));
+                    let pause =
+                        SYNC_PACE.saturating_sub(self.clock.monotonic().saturating_sub(self.last_sync));
                     if waited || pause.is_zero() || !self.sync_first {
                         return;
                     }

@@ -83,13 +83,20 @@ async fn rows_come_back_from_buffer_file_and_restart() {
     assert_eq!(store.inner.tenants.buffered().rows, 0, "the buffer has let go");
     assert_eq!(read(&store, vec![Matcher::equal("__name__", "up")]).await, expected);
     write(&store, &[("up", "1")], &[(NOW - 15_000, 7.0)]).await;
-    assert_eq!(read(&store, vec![Matcher::equal("n", "1"), Matcher::equal("__name__", "up")]).await[0].1[1].1, 7.0);
+    assert_eq!(
+        read(&store, vec![Matcher::equal("n", "1"), Matcher::equal("__name__", "up")]).await[0].1[1].1,
+        7.0
+    );
     assert_eq!(read_snapshot(&snapshot, vec![Matcher::equal("__name__", "up")]).await, expected);
     store.close().await.unwrap();
     drop((store, snapshot));
     let store = bench.open().await;
     let after = read(&store, vec![Matcher::equal("__name__", "up"), Matcher::equal("n", "1")]).await;
-    assert_eq!(after[0].1, [(NOW - 30_000, 1.0), (NOW - 15_000, 7.0)], "the later value won, through a restart");
+    assert_eq!(
+        after[0].1,
+        [(NOW - 30_000, 1.0), (NOW - 15_000, 7.0)],
+        "the later value won, through a restart"
+    );
     assert_eq!(store.inner.tenants.buffered().rows, 1, "only what is in no file is replayed");
     let snapshot = store.snapshot(&Tenant::default(), &Principal::default());
     assert_eq!(snapshot.catalogue().get("up").unwrap().label_names, ["job".into(), "n".into()]);
@@ -109,7 +116,9 @@ async fn backfill_replaces_what_was_live_once() {
     assert_eq!(read(&store, Vec::new()).await[0].1, expected);
     store.flush().await.unwrap();
     assert_eq!(read(&store, Vec::new()).await[0].1, expected);
-    assert!(store.accepts(NOW + time::DAY_MS + 60_000).is_err() && store.accepts(time::OLDEST_MS - 1).is_err());
+    assert!(
+        store.accepts(NOW + time::DAY_MS + 60_000).is_err() && store.accepts(time::OLDEST_MS - 1).is_err()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +148,9 @@ async fn a_full_disk_is_unavailable_and_recovers() {
     let sim = bench.disk.sim().unwrap();
     sim.set_free_bytes(0);
     let tenant = Tenant::default();
-    let handle = store.resolve(&tenant, "m", Labels::from_pairs([("job", "j"), ("n", "1")]).unwrap().as_ref()).unwrap();
+    let handle = store
+        .resolve(&tenant, "m", Labels::from_pairs([("job", "j"), ("n", "1")]).unwrap().as_ref())
+        .unwrap();
     let batch = || Batch {
         series: vec![handle],
         timestamps: Timestamps::Shared(NOW + 1),
@@ -152,4 +163,41 @@ async fn a_full_disk_is_unavailable_and_recovers() {
     sim.set_free_bytes(1 << 30);
     assert_eq!(store.append(&tenant, batch()).await.unwrap(), Appended::Stored);
     assert_eq!(read(&store, Vec::new()).await[0].1.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_of_flushes_stays_a_dozen_files_and_changes_nothing() {
+    let bench = Bench::new();
+    let store = bench.open().await;
+    let tables = || store.inner.tenants.get(&Tenant::default()).unwrap().tables().unwrap();
+    let mut most = 0;
+    for flush in 0..60i32 {
+        let time = NOW + i64::from(flush) * 10;
+        // Every flush also rewrites one old row, so that files overlap and ranks decide.
+        write(&store, &[("m", "1"), ("m", "2")], &[(time, f64::from(flush)), (NOW - 5, f64::from(flush))])
+            .await;
+        store.flush().await.unwrap();
+        store.inner.merger.merge_tiers(&tables()).await.unwrap();
+        most = most.max(tables().version(crate::model::Table::Samples).files().len());
+    }
+    assert!(most <= 14, "{most} files at a time");
+    let expected = read(&store, Vec::new()).await;
+    assert_eq!(expected[0].1.len(), 61);
+    assert_eq!(expected[0].1[0], (NOW - 5, 59.0));
+    store.merge_day(&Tenant::default(), time::day_of(NOW)).await.unwrap();
+    for table in crate::model::Table::COMMIT_ORDER {
+        assert!(tables().version(table).files().len() <= 1, "{table:?}");
+    }
+    assert_eq!(read(&store, Vec::new()).await, expected);
+    assert_eq!(tables().version(crate::model::Table::Series).rows(), 2, "one row per series and day");
+    let mut collector = jobs::Collector::default();
+    let ground = &store.inner.merger.ground;
+    let early = collector.collect(ground, &tables(), store.inner.settings.gc_delay).await.unwrap();
+    assert_eq!(early, 0, "readers may still use what was merged");
+    let late = collector.collect(ground, &tables(), std::time::Duration::ZERO).await.unwrap();
+    assert!(late > 100, "{late}");
+    store.close().await.unwrap();
+    drop(store);
+    let store = bench.open().await;
+    assert_eq!(read(&store, Vec::new()).await, expected);
 }

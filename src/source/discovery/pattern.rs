@@ -1,6 +1,7 @@
 //! File patterns: a directory and a last component that may hold `*`, `?` and `[a-z]`, as in Prometheus'
 //! `files` and `scrape_config_files`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -39,7 +40,7 @@ impl FilePattern {
         let bad = |what| Error::new(Kind::Config, what).with("path", path.display());
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| bad("a file pattern needs a file name"))?;
-        let dir = path.parent().unwrap_or(Path::new("."));
+        let dir = path.parent().unwrap_or_else(|| Path::new("."));
         if dir.to_string_lossy().contains(['*', '?', '[']) {
             return Err(bad("wildcards are allowed in the last component of a file pattern only"));
         }
@@ -58,7 +59,9 @@ impl FilePattern {
         }
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
             Err(e) => return Err(Error::from(e).with("directory", self.dir.display())),
         };
         let mut files = Vec::new();

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use super::*;
@@ -11,8 +11,8 @@ fn targets(groups: &[Group]) -> Vec<&str> {
     groups.iter().flat_map(|group| group.targets.iter().map(String::as_str)).collect()
 }
 
-fn watch(pattern: PathBuf) -> Result<FileDiscovery> {
-    let patterns = vec![FilePattern::new(&pattern)?];
+fn watch(pattern: &Path) -> Result<FileDiscovery> {
+    let patterns = vec![FilePattern::new(pattern)?];
     let settings = FileSdSettings { patterns, refresh_interval: Millis::new(40) };
     Ok(FileDiscovery::new(settings, Clock::real(), Pools::current()))
 }
@@ -30,8 +30,8 @@ async fn files_are_watched_and_a_bad_one_keeps_its_targets() -> Result<()> {
     let file = |name: &str| dir.path().join(name);
     std::fs::write(file("a.json"), r#"[{"targets": ["a:1", "a:2"], "labels": {"zone": "eu"}}]"#)?;
     std::fs::write(file("b.yml"), "- targets: [b:1]\n  labels: {port: 1}\n")?;
-    let mut watch_json = watch(file("*.json"))?;
-    let mut watch_yaml = watch(file("*.yml"))?;
+    let mut watch_json = watch(&file("*.json"))?;
+    let mut watch_yaml = watch(&file("*.yml"))?;
 
     let groups = watch_json.next().await;
     assert_eq!(targets(&groups), ["a:1", "a:2"]);
@@ -58,7 +58,7 @@ async fn files_are_watched_and_a_bad_one_keeps_its_targets() -> Result<()> {
 
 #[tokio::test]
 async fn no_file_at_all_is_an_answer() -> Result<()> {
-    let mut nothing = watch(PathBuf::from("/nowhere/at/all/*.json"))?;
+    let mut nothing = watch(Path::new("/nowhere/at/all/*.json"))?;
     assert!(nothing.next().await.is_empty());
     Ok(())
 }

@@ -68,7 +68,9 @@ fn rules_do_what_prometheus_does() {
     for (input, yaml, changes) in table() {
         let expected = changes.map(|changes| {
             let mut labels: LabelSet = input.iter().copied().collect();
-            changes.iter().for_each(|(name, value)| labels.set(name, value));
+            for (name, value) in changes {
+                labels.set(name, value);
+            }
             labels.sort();
             labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>()
         });

@@ -118,7 +118,7 @@ impl GlobalSettings {
         let names = raw.metric_name_validation_scheme.unwrap_or_default();
         Ok(Self {
             scrape_interval: interval,
-            scrape_timeout: timeout.map_or(SCRAPE_TIMEOUT.min(interval), |at| at.value),
+            scrape_timeout: timeout.map_or_else(|| SCRAPE_TIMEOUT.min(interval), |at| at.value),
             scrape_protocols: raw.scrape_protocols.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
             limits: Limits {
                 body_size: raw.body_size_limit.unwrap_or_default(),

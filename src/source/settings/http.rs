@@ -291,11 +291,11 @@ fn proxy(raw: &RawScrape) -> Result<ProxySettings> {
             if reqwest::Proxy::all(&url).is_err() {
                 return Err(wrong(format!("proxy_url {url:?} is not a URL"), at.referenced.line()));
             }
-            Ok(ProxySettings::Url { url, except: except.clone() })
+            Ok(ProxySettings::Url { url, except: except.as_ref().map(|at| at.value.clone()) })
         }
         (None, Some(_), None) => Ok(ProxySettings::Environment),
-        (None, None, Some(_)) => {
-            Err(wrong("if no_proxy is configured, proxy_url must also be configured", 0))
+        (None, None, Some(at)) => {
+            Err(wrong("if no_proxy is configured, proxy_url must also be configured", at.referenced.line()))
         }
         (None, None, None) => Ok(ProxySettings::Direct),
     }

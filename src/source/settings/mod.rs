@@ -33,7 +33,9 @@ pub(crate) type At<T> = serde_saphyr::Spanned<T>;
 
 /// A mistake in the file at a known line.
 pub(crate) fn wrong(message: impl Into<String>, line: u64) -> Error {
-    Error::new(Kind::Config, message).with("line", line)
+    let error = Error::new(Kind::Config, message);
+    // The YAML reader knows no position for some mistakes.
+    if line == 0 { error } else { error.with("line", line) }
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub(crate) struct RawScrape {
     pub(crate) tls_config: Option<At<RawTls>>,
     pub(crate) follow_redirects: Option<bool>,
     pub(crate) proxy_url: Option<At<String>>,
-    pub(crate) no_proxy: Option<String>,
+    pub(crate) no_proxy: Option<At<String>>,
     pub(crate) proxy_from_environment: Option<At<bool>>,
     pub(crate) http_headers: Option<BTreeMap<String, At<RawHeader>>>,
     // Without effect yet.

@@ -167,7 +167,7 @@ impl ScrapeSettings {
             timeout: global.scrape_timeout,
             protocols: default_protocols(global),
             fallback: None,
-            escaping: global.escaping_scheme.unwrap_or(fitting(global.name_scheme)),
+            escaping: global.escaping_scheme.unwrap_or_else(|| fitting(global.name_scheme)),
             metrics_path: "/metrics".to_owned(),
             scheme: Scheme::Http,
             params: BTreeMap::new(),
@@ -208,7 +208,7 @@ impl ScrapeSettings {
             timeout,
             protocols: protocols(raw, global)?,
             fallback: raw.fallback_scrape_protocol.as_ref().map(|at| at.value),
-            escaping: escaping(raw, global, names)?,
+            escaping: escaping(at, global, names)?,
             metrics_path: raw.metrics_path.clone().unwrap_or(defaults.metrics_path),
             scheme: raw.scheme.as_ref().map_or(Ok(Scheme::Http), scheme)?,
             params: raw.params.clone().unwrap_or_default(),
@@ -247,9 +247,10 @@ impl ScrapeSettings {
 }
 
 fn default_protocols(global: &GlobalSettings) -> Vec<Protocol> {
-    match global.scrape_protocols.is_empty() {
-        true => Protocol::DEFAULT.to_vec(),
-        false => global.scrape_protocols.clone(),
+    if global.scrape_protocols.is_empty() {
+        Protocol::DEFAULT.to_vec()
+    } else {
+        global.scrape_protocols.clone()
     }
 }
 
@@ -260,7 +261,7 @@ fn interval_and_timeout(raw: &RawScrape, global: &GlobalSettings, job: &str) -> 
         let message = "scrape timeout greater than scrape interval for scrape config with job name";
         return Err(wrong(format!("{message} {job:?}"), at.referenced.line()));
     }
-    Ok((interval, timeout.map_or(global.scrape_timeout.min(interval), |at| at.value)))
+    Ok((interval, timeout.map_or_else(|| global.scrape_timeout.min(interval), |at| at.value)))
 }
 
 fn protocols(raw: &RawScrape, global: &GlobalSettings) -> Result<Vec<Protocol>> {
@@ -290,15 +291,16 @@ fn fitting(names: NameScheme) -> EscapingScheme {
 }
 
 /// The job's own scheme; else what fits the job's own validation; else the global one.
-fn escaping(raw: &RawScrape, global: &GlobalSettings, names: NameScheme) -> Result<EscapingScheme> {
+fn escaping(job: &At<RawScrape>, global: &GlobalSettings, names: NameScheme) -> Result<EscapingScheme> {
+    let raw = &job.value;
     let written = raw.metric_name_escaping_scheme.as_ref();
     let inherited = match raw.metric_name_validation_scheme {
         Some(own) => fitting(own),
-        None => global.escaping_scheme.unwrap_or(fitting(global.name_scheme)),
+        None => global.escaping_scheme.unwrap_or_else(|| fitting(global.name_scheme)),
     };
     let scheme = written.map_or(inherited, |at| at.value);
     if scheme == EscapingScheme::AllowUtf8 && names != NameScheme::Utf8 {
-        let line = written.map_or(0, |at| at.referenced.line());
+        let line = written.map_or(job.referenced.line(), |at| at.referenced.line());
         return Err(wrong("utf8 metric names requested but validation scheme is not set to UTF8", line));
     }
     Ok(scheme)

@@ -185,7 +185,11 @@ impl Buffer {
     pub(in crate::store) fn runs_in_order(&self) -> impl Iterator<Item = BufferRun> + '_ {
         let mut order: Vec<&Column> = self.columns.iter().collect();
         order.sort_by(|a, b| {
-            (&a.key.metric, a.id, a.key.labels.as_bytes()).cmp(&(&b.key.metric, b.id, b.key.labels.as_bytes()))
+            (&a.key.metric, a.id, a.key.labels.as_bytes()).cmp(&(
+                &b.key.metric,
+                b.id,
+                b.key.labels.as_bytes(),
+            ))
         });
         let mut columns = order.into_iter().peekable();
         std::iter::from_fn(move || {

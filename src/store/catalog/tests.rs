@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod interop;
 mod model;
 mod races;
 mod state;

@@ -19,7 +19,11 @@ impl Collector {
     ///
     /// # Errors
     /// What the log says.
-    pub(in crate::store) async fn retain(ground: &Ground, tables: &Tables, retention: Duration) -> Result<usize> {
+    pub(in crate::store) async fn retain(
+        ground: &Ground,
+        tables: &Tables,
+        retention: Duration,
+    ) -> Result<usize> {
         let oldest = ground.clock.now_ms().saturating_sub(millis(retention));
         let mut dropped = 0;
         for table in Table::COMMIT_ORDER {

@@ -30,34 +30,31 @@ pub(super) struct Output {
 
 impl Output {
     /// A file of samples.
-    ///
-    /// # Errors
-    /// `Internal` when its statistics are no JSON.
-    pub(super) fn of_block(day: i32, block: &FinishedBlock, bytes: Vec<u8>) -> Result<Self> {
+    pub(super) fn of_block(day: i32, block: &FinishedBlock, bytes: Vec<u8>) -> Self {
+        let mut stats = Stats::rows(block.rows);
+        if let Some(bounds) = &block.bounds {
+            stats = stats
+                .with_text("metric", &bounds.metric.0, &bounds.metric.1)
+                .with_int("series_id", bounds.id.0, bounds.id.1)
+                .with_time("timestamp", bounds.time.0, bounds.time.1);
+        }
         let IndexTag { offset, length, crc } = block.index;
-        let times = (block.min_time, block.max_time);
-        let mut output = Self::new(day, &block.stats, bytes.into(), times)?;
-        output.row_groups = block.group_rows.iter().map(|rows| u64::from(*rows)).collect();
-        output.index = Some(IndexPlace { offset, len: length, crc });
-        Ok(output)
+        Self {
+            row_groups: block.group_rows.clone(),
+            index: Some(IndexPlace { offset, len: length, crc }),
+            ..Self::new(day, stats, bytes.into(), (block.min_time, block.max_time))
+        }
     }
 
     /// A file of a side table; `times` are those of the samples that it is about, ms.
-    ///
-    /// # Errors
-    /// `Internal` when its statistics are no JSON.
-    pub(super) fn of_table(day: i32, table: &FinishedTable, times: (i64, i64)) -> Result<Self> {
-        let mut output = Self::new(day, &table.stats, table.bytes.clone(), times)?;
-        output.row_groups = vec![table.rows];
-        Ok(output)
+    pub(super) fn of_table(day: i32, table: &FinishedTable, times: (i64, i64)) -> Self {
+        let row_groups = vec![table.rows];
+        Self { row_groups, ..Self::new(day, Stats::rows(table.rows), table.bytes.clone(), times) }
     }
 
-    fn new(day: i32, stats: &str, bytes: Bytes, times: (i64, i64)) -> Result<Self> {
-        let stats = serde_json::from_str(stats)
-            .map_err(|e| Error::internal("statistics of a file are not JSON").caused_by(e))?;
-        let (row_groups, index) = (Vec::new(), None);
+    fn new(day: i32, stats: Stats, bytes: Bytes, times: (i64, i64)) -> Self {
         let (path, size) = (DataFile::new_path(day), bytes.len() as u64);
-        Ok(Self { path, bytes, stats, size, day, times, row_groups, index })
+        Self { path, bytes, stats, size, day, times, row_groups: Vec::new(), index: None }
     }
 
     /// Its path under the table's folder.
@@ -170,7 +167,9 @@ fn column<'a, T>(
     cast: impl FnOnce(&'a dyn Array) -> Option<&'a T>,
 ) -> Result<&'a T> {
     let found = batch.column_by_name(name).and_then(|array| cast(array.as_ref()));
-    found.ok_or_else(|| Error::corrupt("a side table without the column or with another type").with("column", name))
+    found.ok_or_else(|| {
+        Error::corrupt("a side table without the column or with another type").with("column", name)
+    })
 }
 
 fn read_series(batch: &RecordBatch, rows: &mut Vec<SeriesRow>) -> Result<()> {

@@ -17,8 +17,8 @@ use super::files::Output;
 use crate::error::Result;
 use crate::model::{Table, time};
 use crate::store::block::{
-    BlockWriter, FinishedBlock, FinishedTable, MetadataRow, RunRows, SeriesRow, StaleRow,
-    WriterSetting, write_metadata, write_series, write_staleness,
+    BlockWriter, FinishedBlock, FinishedTable, MetadataRow, RunRows, SeriesRow, StaleRow, WriterSetting,
+    write_metadata, write_series, write_staleness,
 };
 use crate::store::buffer::{Buffer, BufferRun};
 use crate::store::catalog::{Commit, Ground, Rank};
@@ -50,7 +50,11 @@ struct Files {
 ///
 /// # Errors
 /// What the object store or the log says; the buffers stay frozen.
-pub(in crate::store) async fn flush_class(flusher: &Flusher, tenant: &Arc<TenantState>, class: Class) -> Result<()> {
+pub(in crate::store) async fn flush_class(
+    flusher: &Flusher,
+    tenant: &Arc<TenantState>,
+    class: Class,
+) -> Result<()> {
     let frozen = tenant.frozen(class);
     if frozen.is_empty() {
         return Ok(());
@@ -95,8 +99,15 @@ async fn flush_buffer(
     metrics.flushed_bytes.add(files.bytes);
     let took = flusher.ground.clock.monotonic().saturating_sub(begun);
     metrics.flush_seconds.observe(took.as_secs_f64());
-    tracing::info!(tenant = tenant.name.as_str(), class = class.as_str(), rows = files.rows,
-        bytes = files.bytes, sequence, ms = took.as_millis(), "flushed");
+    tracing::info!(
+        tenant = tenant.name.as_str(),
+        class = class.as_str(),
+        rows = files.rows,
+        bytes = files.bytes,
+        sequence,
+        ms = took.as_millis(),
+        "flushed"
+    );
     Ok(())
 }
 
@@ -116,7 +127,8 @@ async fn commit(
     }
     let modified_ms = flusher.ground.clock.now_ms();
     log.commit(|_, number| {
-        let adds = written.iter().map(|file| file.to_data_file(Rank::fresh(number), 0, modified_ms)).collect();
+        let adds =
+            written.iter().map(|file| file.to_data_file(Rank::fresh(number), 0, modified_ms)).collect();
         Ok(Commit { adds, removes: Vec::new(), txns: vec![(app_id.clone(), version)], data_change: true })
     })
     .await?;
@@ -263,10 +275,10 @@ impl EncodedDay {
         ];
         for (table, finished) in side {
             if let Some(finished) = finished {
-                files.put(flusher, tables, table, Output::of_table(self.day, &finished, times)?).await?;
+                files.put(flusher, tables, table, Output::of_table(self.day, &finished, times)).await?;
             }
         }
-        files.put(flusher, tables, Table::Samples, Output::of_block(self.day, &block, bytes)?).await
+        files.put(flusher, tables, Table::Samples, Output::of_block(self.day, &block, bytes)).await
     }
 }
 

@@ -75,7 +75,9 @@ impl Merger {
         let begun = self.ground.clock.monotonic();
         let output = match table {
             Table::Samples => self.merge_samples(tables, &group).await?,
-            Table::Series | Table::Metadata | Table::Staleness => self.merge_side(tables, table, &group).await?,
+            Table::Series | Table::Metadata | Table::Staleness => {
+                self.merge_side(tables, table, &group).await?
+            }
         };
         let path = format!("{}/{}", tables.log(table).folder(), output.path());
         let (rows, bytes) = (output.rows(), output.size());
@@ -95,8 +97,16 @@ impl Merger {
         }
         self.metrics.merged(rows, bytes);
         let took = self.ground.clock.monotonic().saturating_sub(begun);
-        tracing::info!(table = table.as_str(), day = group.day, level, files = group.files.len(), rows,
-            bytes, ms = took.as_millis(), "merged");
+        tracing::info!(
+            table = table.as_str(),
+            day = group.day,
+            level,
+            files = group.files.len(),
+            rows,
+            bytes,
+            ms = took.as_millis(),
+            "merged"
+        );
         Ok(())
     }
 
@@ -105,9 +115,10 @@ impl Merger {
         let mut files = Vec::with_capacity(group.files.len());
         for file in &group.files {
             let path = format!("{folder}/{}", file.path);
-            let place = file.tags.index.ok_or_else(|| {
-                Error::corrupt("a samples file without quipu's index").with("file", &path)
-            })?;
+            let place = file
+                .tags
+                .index
+                .ok_or_else(|| Error::corrupt("a samples file without quipu's index").with("file", &path))?;
             let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
             files.push(BlockFile::open(&self.ground.objects, &path, tag, &self.cache).await?);
         }
@@ -122,7 +133,7 @@ impl Merger {
         });
         let (block, bytes) =
             merged.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))??;
-        Output::of_block(day, &block, bytes)
+        Ok(Output::of_block(day, &block, bytes))
     }
 
     async fn merge_side(&self, tables: &Tables, table: Table, group: &Group) -> Result<Output> {
@@ -135,7 +146,7 @@ impl Merger {
         }
         let times = group.files.iter().map(|file| (file.tags.min_time, file.tags.max_time));
         let times = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
-        Output::of_table(group.day, &rows.write()?, times)
+        Ok(Output::of_table(group.day, &rows.write()?, times))
     }
 }
 

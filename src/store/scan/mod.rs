@@ -22,4 +22,4 @@ mod tests;
 pub use labels::{label_names, label_values};
 pub use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
-pub use selection::{BufferRun, Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};
+pub use selection::{Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};

@@ -10,6 +10,7 @@ use super::reader::SeriesReader;
 use crate::error::Result;
 use crate::model::{LabelsRef, METRIC_NAME, Matcher, SeriesKey};
 use crate::store::block::{BlockFile, FileRun};
+use crate::store::buffer::BufferRun;
 
 /// Files whose indexes are read at the same time.
 const LOOKUPS_AT_ONCE: usize = 16;
@@ -21,21 +22,6 @@ pub struct RankedFile {
     pub file: Arc<BlockFile>,
     /// `lo..=hi`; files of one rank hold disjoint rows.
     pub rank: (u64, u64),
-}
-
-/// The rows of one series in a buffer.
-#[derive(Debug, Clone)]
-pub struct BufferRun {
-    /// The series.
-    pub key: SeriesKey,
-    /// Its id.
-    pub id: i64,
-    /// ms, ascending and unique.
-    pub timestamps: Vec<i64>,
-    /// One per timestamp.
-    pub values: Vec<f64>,
-    /// Stale markers, ms, ascending, at no row's timestamp.
-    pub stale_at: Vec<i64>,
 }
 
 /// A buffer as a snapshot sees it.

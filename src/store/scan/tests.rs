@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::model::{Labels, MatchOp, Matcher, SeriesKey};
 use crate::runtime::Objects;
 use crate::store::block::{BlockFile, BlockWriter, CacheLimits, NO_START, RunRows, ScanCache, WriterSetting};
+use crate::store::buffer::BufferRun;
 
 /// What was written at one time of a series: the bits of a value and a start, or a stale marker.
 type Event = Option<(u64, i64)>;

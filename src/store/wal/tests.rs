@@ -183,8 +183,7 @@ fn an_unfinished_request_is_dropped_whole() {
     let batch = bench.batch(&[0, 1], 1, 1.0);
     let (live, old) = (Rows { batch: &batch, only: Some(&[0]) }, Rows { batch: &batch, only: Some(&[1]) });
     let parts = vec![(Class::Live, live), (Class::Backfill, old)];
-    let request =
-        Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
+    let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
     assert_eq!(wal.append(&[request]).unwrap(), [vec![1, 2]]);
     wal.sync().unwrap();
     drop(wal);

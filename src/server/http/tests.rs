@@ -1,0 +1,182 @@
+//! The API through a real socket: shapes, statuses and texts that Prometheus' clients match on.
+
+mod client;
+
+use std::sync::Arc;
+
+use client::Server;
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn web(lifecycle: bool, admin: bool) -> WebSettings {
+    WebSettings {
+        enable_lifecycle: lifecycle,
+        enable_admin_api: admin,
+        cors: Cors::new(".*").expect("a regular expression"),
+        max_connections: 8,
+        flags: vec![("web.enable-lifecycle".to_owned(), lifecycle.to_string())],
+        retention: "15d".to_owned(),
+        pg_address: "127.0.0.1:5433".to_owned(),
+    }
+}
+
+fn reload_of(yaml: &str) -> Reload {
+    Reload { success: true, loaded_ms: 1_000, yaml: Arc::from(yaml) }
+}
+
+fn door(web: WebSettings) -> (Arc<Door>, mpsc::Receiver<Ask>) {
+    let (asks, asked) = mpsc::channel(1);
+    let door = Door::new(web, Clock::manual(60_000), Registry::new(), asks, reload_of("global: {}\n"));
+    (door, asked)
+}
+
+async fn ready_server() -> Server {
+    let (door, _asked) = door(web(false, false));
+    door.open(Rooms {});
+    Server::start(door).await
+}
+
+#[tokio::test]
+async fn until_recovery_is_done_only_health_and_metrics_answer() {
+    let (door, _asked) = door(web(false, false));
+    let server = Server::start(Arc::clone(&door)).await;
+    let ready = server.get("/-/ready").await;
+    assert_eq!((ready.status, ready.body.as_str()), (503, "Service Unavailable"));
+    assert_eq!(ready.header("x-prometheus-stopping"), Some("false"));
+    assert_eq!(server.get("/api/v1/targets").await.status, 503);
+    let healthy = server.get("/-/healthy").await;
+    assert_eq!((healthy.status, healthy.body.as_str()), (200, "quipu is Healthy.\n"));
+    assert_eq!(server.get("/metrics").await.status, 200);
+    assert!(server.get("/").await.body.contains("recovery is not done"));
+    door.open(Rooms {});
+    let ready = server.get("/-/ready").await;
+    assert_eq!((ready.status, ready.body.as_str()), (200, "quipu is Ready.\n"));
+    door.close();
+    let stopping = server.get("/-/ready").await;
+    assert_eq!((stopping.status, stopping.header("x-prometheus-stopping")), (503, Some("true")));
+}
+
+#[tokio::test]
+async fn the_lifecycle_is_closed_unless_it_was_enabled() {
+    let server = ready_server().await;
+    for path in ["/-/reload", "/-/quit", "/-/flush"] {
+        let refused = server.post(path, "", "").await;
+        assert_eq!((refused.status, refused.body.as_str()), (403, "Lifecycle API is not enabled."), "{path}");
+        let get = server.get(path).await;
+        assert_eq!((get.status, get.body.as_str()), (405, "Only POST or PUT requests allowed"), "{path}");
+    }
+    let refused = server.post("/api/v1/admin/tsdb/snapshot", "", "").await;
+    assert_eq!(refused.status, 500);
+    let text = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
+    assert_eq!(refused.body, text);
+}
+
+#[tokio::test]
+async fn a_reload_tells_what_the_node_says() {
+    let (door, mut asked) = door(web(true, true));
+    door.open(Rooms {});
+    let server = Server::start(door).await;
+    let node = async {
+        for outcome in [Ok(()), Err(crate::error::Error::new(crate::error::Kind::Config, "line 3: no"))] {
+            let Some(Ask::Reload(answer)) = asked.recv().await else { panic!("a reload was asked for") };
+            answer.send(outcome).expect("the handler waits");
+        }
+        assert!(matches!(asked.recv().await, Some(Ask::Quit)));
+    };
+    let client = async {
+        assert_eq!(server.post("/-/reload", "", "").await.status, 200);
+        let bad = server.post("/-/reload", "", "").await;
+        assert_eq!((bad.status, bad.body.as_str()), (500, "failed to reload config: line 3: no\n"));
+        let quit = server.post("/-/quit", "", "").await;
+        assert_eq!((quit.status, quit.body.as_str()), (200, "Requesting termination... Goodbye!"));
+        let delete = server.post("/api/v1/admin/tsdb/delete_series", "", "").await;
+        assert_eq!(delete.status, 422);
+        assert!(
+            delete.body.contains("not supported yet: /api/v1/admin/tsdb/delete_series"),
+            "{}",
+            delete.body
+        );
+    };
+    tokio::join!(node, client);
+}
+
+#[tokio::test]
+async fn what_is_not_there_answers_as_go_does() {
+    let server = ready_server().await;
+    for path in ["/api/v1/nothing", "/nothing", "/api/v2/query"] {
+        let missing = server.get(path).await;
+        assert_eq!((missing.status, missing.body.as_str()), (404, "404 page not found\n"), "{path}");
+    }
+    assert_eq!(server.post("/api/v1/targets", "", "").await.status, 405);
+    let read = server.post("/api/v1/read", "", "").await;
+    assert_eq!(read.status, 422);
+    let text = r#"{"status":"error","errorType":"execution","error":"not supported yet: /api/v1/read"}"#;
+    assert_eq!(read.body, text);
+}
+
+#[tokio::test]
+async fn status_pages_have_prometheus_shapes() {
+    let server = ready_server().await;
+    let cases = [
+        ("/api/v1/rules", r#"{"status":"success","data":{"groups":[]}}"#),
+        ("/api/v1/rules?type=Alert&exclude_alerts=true", r#"{"status":"success","data":{"groups":[]}}"#),
+        ("/api/v1/alerts", r#"{"status":"success","data":{"alerts":[]}}"#),
+        ("/api/v1/status/flags", r#"{"status":"success","data":{"web.enable-lifecycle":"false"}}"#),
+        ("/api/v1/status/config", r#"{"status":"success","data":{"yaml":"global: {}\n"}}"#),
+    ];
+    for (path, body) in cases {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, body), "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+    let bad = server.get("/api/v1/rules?type=x").await;
+    let text = r#"invalid parameter \"type\": not supported value \"x\""#;
+    assert_eq!(bad.status, 400);
+    assert!(bad.body.contains(text), "{}", bad.body);
+    let info = server.get("/api/v1/status/buildinfo").await.json();
+    assert!(info["data"]["version"].as_str().is_some_and(|v| v.starts_with("3.14.0+quipu-")), "{info}");
+    let info = server.get("/api/v1/status/runtimeinfo").await.json();
+    assert_eq!(info["data"]["startTime"], "1970-01-01T00:01:00Z");
+    assert_eq!(
+        (&info["data"]["storageRetention"], &info["data"]["reloadConfigSuccess"]),
+        (&"15d".into(), &true.into())
+    );
+}
+
+#[tokio::test]
+async fn browsers_from_elsewhere_are_answered_as_prometheus_answers_them() {
+    let server = ready_server().await;
+    let plain = server.get("/api/v1/alerts").await;
+    assert_eq!((plain.header("vary"), plain.header("access-control-allow-origin")), (Some("Origin"), None));
+    let asked = server.send("OPTIONS", "/api/v1/query", "Origin: http://g\r\n", "").await;
+    assert_eq!((asked.status, asked.header("access-control-allow-origin")), (204, Some("*")));
+    assert_eq!(asked.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"));
+    let narrow = Cors::new("https://(a|b)").expect("a regular expression");
+    let (door, _asked) = door(WebSettings { cors: narrow, ..web(false, false) });
+    let server = Server::start(door).await;
+    for (origin, allowed) in [("https://a", Some("https://a")), ("https://ab", None)] {
+        let header = format!("Origin: {origin}\r\n");
+        let answer = server.send("GET", "/api/v1/alerts", &header, "").await;
+        assert_eq!(answer.header("access-control-allow-origin"), allowed, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_packed_when_the_client_can_unpack_and_requests_are_counted() {
+    let server = ready_server().await;
+    let packed = server.send("GET", "/metrics", "Accept-Encoding: gzip\r\n", "").await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let metrics = server.get("/metrics").await;
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let counted = "quipu_http_requests_total{handler=\"/metrics\",code=\"200\"} 1\n";
+    assert!(metrics.body.contains(counted), "{}", metrics.body);
+    assert!(metrics.body.contains("process_resident_memory_bytes"));
+}
+
+#[test]
+fn a_client_cannot_make_names_up() {
+    assert_eq!(route_name("/api/v1/label/a%2Fb/values"), "/api/v1/label/:name/values");
+    assert_eq!(route_name("/api/v1/query"), "/api/v1/query");
+    assert_eq!(route_name("/api/v1/anything"), "other");
+}
