@@ -31,7 +31,7 @@ impl Store {
         let metrics = StoreMetrics::new(&ground.registry);
         let log_ground = Ground {
             objects: ground.objects.clone(),
-            clock: ground.clock.clone(),
+            clock: ground.clock,
             pools: ground.pools.clone(),
         };
         let tenants = Arc::new(Tenants::new(settings.max_active_series));
@@ -44,7 +44,7 @@ impl Store {
         let sequencer = Sequencer::start(
             wal,
             Arc::clone(&tenants),
-            (ground.clock.clone(), ground.pools.clone()),
+            (ground.clock, ground.pools.clone()),
             settings.wal_sync == WalSync::Sync,
             metrics.clone(),
         );
@@ -115,7 +115,7 @@ async fn open_wal(
 
 /// Starts flushes when they are due, until the store is closed.
 async fn keep_time(store: Store) {
-    let (clock, shutdown) = (store.inner.ground.clock.clone(), store.inner.ground.shutdown.clone());
+    let (clock, shutdown) = (store.inner.ground.clock, store.inner.ground.shutdown.clone());
     let settings = store.inner.settings.clone();
     let begun = clock.monotonic();
     let mut live_due = begun + settings.first_flush;
@@ -142,7 +142,7 @@ async fn keep_time(store: Store) {
 
 /// Merges, drops and deletes files, until the store is closed.
 async fn keep_files(store: Store) {
-    let (clock, shutdown) = (store.inner.ground.clock.clone(), store.inner.ground.shutdown.clone());
+    let (clock, shutdown) = (store.inner.ground.clock, store.inner.ground.shutdown.clone());
     let mut collector = Collector::default();
     loop {
         tokio::select! {

@@ -136,13 +136,13 @@ impl Sequencer {
                     }
                     Message::Freeze { class, reply } => {
                         // A flush that went away freezes again later; its buffers stay readable.
-                        drop(reply.send(self.freeze(class)));
+                        ignore(reply.send(self.freeze(class)));
                     }
                     Message::Release { live, backfill, reply } => {
-                        drop(reply.send(self.release(live, backfill).await));
+                        ignore(reply.send(self.release(live, backfill).await));
                     }
                     Message::Stop { reply } => {
-                        drop(reply.send(self.on_wal(Wal::sync).await));
+                        ignore(reply.send(self.on_wal(Wal::sync).await));
                         return;
                     }
                 }
@@ -203,14 +203,14 @@ impl Sequencer {
                 for (append, sequences) in group.into_iter().zip(sequences) {
                     self.metrics.appended(append.batch.len());
                     apply(&append, &sequences);
-                    drop(append.reply.send(Ok(Appended::Stored)));
+                    ignore(append.reply.send(Ok(Appended::Stored)));
                 }
             }
             Err(error) => {
                 self.metrics.append_failures.inc();
                 tracing::error!(%error, requests = group.len(), "the WAL could not be written");
                 for append in group {
-                    drop(append.reply.send(Err(refusal(&error))));
+                    ignore(append.reply.send(Err(refusal(&error))));
                 }
             }
         }
@@ -260,7 +260,7 @@ fn refuse_stale(group: Vec<Append>) -> Vec<Append> {
         if stale.is_empty() {
             good.push(append);
         } else {
-            drop(append.reply.send(Ok(Appended::Resolve(stale))));
+            ignore(append.reply.send(Ok(Appended::Resolve(stale))));
         }
     }
     good
@@ -310,6 +310,9 @@ fn apply(append: &Append, sequences: &[u64]) {
         });
     }
 }
+
+/// Who asked may have gone away; what was done stays done.
+fn ignore<T>(_unsent: std::result::Result<(), T>) {}
 
 /// What the sender of a request is told when the disk refuses: try again, whatever the disk said.
 fn refusal(error: &Error) -> Error {

@@ -51,11 +51,11 @@ impl StoreSettings {
     /// The defaults for a process that may use `memory_limit` bytes.
     pub fn for_memory(memory_limit: usize) -> Self {
         Self {
-            first_flush: Duration::from_secs(60),
-            flush_interval: Duration::from_secs(600),
+            first_flush: Duration::from_mins(1),
+            flush_interval: Duration::from_mins(10),
             flush_bytes: memory_limit / 4,
             buffer_limit: memory_limit / 2,
-            backfill_interval: Duration::from_secs(1_800),
+            backfill_interval: Duration::from_mins(30),
             backfill_bytes: 256 << 20,
             max_active_series: 10_000_000,
             max_batch_rows: 4_000_000,
@@ -63,8 +63,8 @@ impl StoreSettings {
             wal_limit: 8 << 30,
             wal_sync: WalSync::Sync,
             retention: None,
-            merge_interval: Duration::from_secs(60),
-            gc_delay: Duration::from_secs(24 * 3_600),
+            merge_interval: Duration::from_mins(1),
+            gc_delay: Duration::from_hours(24),
             cache_bytes: memory_limit / 8,
         }
     }

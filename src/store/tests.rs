@@ -18,14 +18,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let clock = Clock::manual(NOW);
-        Self { objects: Objects::memory(), disk: Disk::simulated(1, clock.clone()), clock }
+        Self { objects: Objects::memory(), disk: Disk::simulated(1, clock), clock }
     }
 
     async fn open(&self) -> Store {
         let ground = StoreGround {
             objects: self.objects.clone(),
             disk: self.disk.clone(),
-            clock: self.clock.clone(),
+            clock: self.clock,
             pools: Pools::inline(),
             registry: Registry::new(),
             shutdown: Shutdown::new(),

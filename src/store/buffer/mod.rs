@@ -197,7 +197,7 @@ impl Buffer {
             let all = |column: &Column| column.run(&self.timelines, u32::MAX, i64::MIN, i64::MAX);
             let mut run = all(column).expect("a column is made with its first row");
             while let Some(again) = columns.next_if(|next| next.key == column.key) {
-                run.overlay(all(again).expect("a column is made with its first row"));
+                run.overlay(&all(again).expect("a column is made with its first row"));
             }
             Some(run)
         })
@@ -237,7 +237,7 @@ fn sort_runs(runs: &mut Vec<BufferRun>) {
     let mut joined: Vec<BufferRun> = Vec::with_capacity(runs.len());
     for run in runs.drain(..) {
         match joined.last_mut() {
-            Some(last) if last.key == run.key => last.overlay(run),
+            Some(last) if last.key == run.key => last.overlay(&run),
             _ => joined.push(run),
         }
     }
@@ -246,10 +246,10 @@ fn sort_runs(runs: &mut Vec<BufferRun>) {
 
 impl BufferRun {
     /// Adds the rows of a later run of the same series.
-    fn overlay(&mut self, later: Self) {
+    fn overlay(&mut self, later: &Self) {
         let stale = f64::from_bits(crate::model::STALE_NAN);
         let mut rows = std::collections::BTreeMap::new();
-        for run in [&*self, &later] {
+        for run in [&*self, later] {
             rows.extend(run.timestamps.iter().copied().zip(run.values.iter().copied()));
             rows.extend(run.stale_at.iter().map(|time| (*time, stale)));
         }

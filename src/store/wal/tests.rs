@@ -223,7 +223,7 @@ fn segments_go_when_every_class_is_committed() {
         wal.append(&[request]).unwrap();
     }
     wal.roll().unwrap();
-    assert_eq!(wal.release(&|class| if class == Class::Live { 1 } else { 0 }).unwrap(), 0);
+    assert_eq!(wal.release(&|class| u64::from(class == Class::Live)).unwrap(), 0);
     assert_eq!(wal.release(&|class| if class == Class::Live { 1 } else { 2 }).unwrap(), 1);
     assert_eq!(wal.bytes(), 0);
 }
