@@ -29,11 +29,8 @@ impl Store {
     pub async fn open(settings: StoreSettings, ground: StoreGround, wal_dir: &Path) -> Result<Self> {
         ground.objects.probe().await?;
         let metrics = StoreMetrics::new(&ground.registry);
-        let log_ground = Ground {
-            objects: ground.objects.clone(),
-            clock: ground.clock,
-            pools: ground.pools.clone(),
-        };
+        let log_ground =
+            Ground { objects: ground.objects.clone(), clock: ground.clock, pools: ground.pools.clone() };
         let tenants = Arc::new(Tenants::new(settings.max_active_series));
         open_tenants(&log_ground, &tenants).await?;
         let wal = open_wal(&settings, &ground, wal_dir.to_owned(), &tenants, &metrics).await?;
