@@ -51,7 +51,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let time = DateTime::from_timestamp_millis(self.clock.now_ms()).unwrap_or_default();
@@ -93,12 +98,10 @@ fn logfmt(pairs: impl Iterator<Item = (&'static str, String)>) -> String {
     let mut line = String::new();
     for (name, value) in pairs {
         let gap = if line.is_empty() { "" } else { " " };
-        let plain = !value.is_empty() && !value.contains([' ', '"', '=', '\\']) && !value.contains(char::is_control);
-        let written = if plain {
-            write!(line, "{gap}{name}={value}")
-        } else {
-            write!(line, "{gap}{name}={value:?}")
-        };
+        let plain =
+            !value.is_empty() && !value.contains([' ', '"', '=', '\\']) && !value.contains(char::is_control);
+        let written =
+            if plain { write!(line, "{gap}{name}={value}") } else { write!(line, "{gap}{name}={value:?}") };
         written.expect("writing to a String cannot fail");
     }
     line

@@ -65,6 +65,31 @@ async fn memory_keeps_the_contract() -> Result<()> {
     contract(&open("memory://", &Disk::real()).await?).await
 }
 
+/// The server of `tests/e2e/object_stores.sh`, with a bucket `quipu`.
+const S3_ENDPOINT: &str = "http://127.0.0.1:5599";
+
+#[tokio::test]
+#[ignore = "needs the S3 server of tests/e2e/object_stores.sh"]
+async fn s3_keeps_the_contract() -> Result<()> {
+    let options = ObjectsOptions {
+        endpoint: Some(S3_ENDPOINT.to_owned()),
+        region: Some("us-east-1".to_owned()),
+        access_key_id: Some("key".to_owned()),
+        secret_access_key: Some("secret".to_owned()),
+        allow_http: true,
+    };
+    let pools = Pools::current();
+    let objects = Objects::open("s3://quipu/some/prefix", &options, &Disk::real(), &pools).await?;
+    contract(&objects).await?;
+    let racing = (0..16).map(|_| objects.put_create("race", Bytes::from_static(b"x")));
+    let outcomes = futures::future::try_join_all(racing).await?;
+    assert_eq!(outcomes.iter().filter(|o| **o == PutOutcome::Created).count(), 1, "one winner");
+    let nowhere = Objects::open("s3://no-such-bucket", &options, &Disk::real(), &pools).await?;
+    let error = nowhere.probe().await.expect_err("there is no such bucket");
+    assert!(error.to_string().contains("no-such-bucket"), "{error}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_real_folder_keeps_the_contract() -> Result<()> {
     let root = tempfile::tempdir()?;
