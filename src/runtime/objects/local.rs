@@ -7,11 +7,11 @@
 //! One process's temporary files share a prefix and a lock; a start removes those whose lock is free.
 //! `PutMode::Update`, attributes and tags are refused or ignored: nothing of ours uses them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,6 +33,8 @@ const STORE: &str = "local";
 /// Temporary files; names with `_` in front are ours and no tenant's.
 const TEMP_FOLDER: &str = "_tmp";
 const LOCK_SUFFIX: &str = ".lock";
+/// Folders remembered as durable; beyond, all are made durable again.
+const DURABLE_FOLDERS: usize = 10_000;
 /// Removals on the way at once.
 const DELETES_IN_FLIGHT: usize = 8;
 
@@ -50,6 +52,8 @@ struct Folder {
     /// Prefix of this process's temporary files.
     instance: String,
     disk: Disk,
+    /// Folders whose own names this process has made durable.
+    durable: Mutex<HashSet<PathBuf>>,
     _lock: DiskLock,
 }
 
@@ -78,7 +82,7 @@ impl Folder {
         let instance = Uuid::new_v4().simple().to_string();
         let lock = disk.lock(&temp.join(format!("{instance}{LOCK_SUFFIX}")))?;
         clear_leftovers(&disk, &temp, &instance)?;
-        Ok(Self { root, instance, disk, _lock: lock })
+        Ok(Self { root, instance, disk, durable: Mutex::default(), _lock: lock })
     }
 
     fn path(&self, location: &StorePath) -> PathBuf {
@@ -111,7 +115,7 @@ impl Folder {
     /// Puts a synced temporary file under its name, over an existing one.
     fn place(&self, temp: &Path, location: &StorePath) -> Result<()> {
         let (target, dir) = self.make_room(location)?;
-        self.disk.rename(temp, &target)?;
+        self.disk.rename(temp, &target).inspect_err(|_| self.forget(&dir))?;
         self.disk.sync_dir(&dir)
     }
 
@@ -121,15 +125,35 @@ impl Folder {
         let linked = self.disk.hard_link(temp, &target);
         // Also when the name is taken: whoever reads the winner next must be able to rely on it, and the
         // winner may be our own earlier try whose sync failed.
-        self.disk.sync_dir(&dir)?;
+        self.disk.sync_dir(&dir).inspect_err(|_| self.forget(&dir))?;
         linked
     }
 
     fn make_room(&self, location: &StorePath) -> Result<(PathBuf, PathBuf)> {
         let target = self.path(location);
         let dir = target.parent().unwrap_or(&self.root).to_owned();
-        self.disk.create_dir_all(&dir)?;
+        if !self.durable().contains(&dir) {
+            self.disk.create_dir_all(&dir)?;
+            // Also where nothing was missing: an earlier try may have made a folder and failed to sync it.
+            for at in dir.ancestors().take_while(|at| *at != self.root) {
+                self.disk.sync_dir(at.parent().unwrap_or(&self.root))?;
+            }
+            let mut durable = self.durable();
+            if durable.len() >= DURABLE_FOLDERS {
+                durable.clear();
+            }
+            durable.insert(dir.clone());
+        }
         Ok((target, dir))
+    }
+
+    /// Somebody may have taken the folder away.
+    fn forget(&self, dir: &Path) {
+        self.durable().remove(dir);
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stat(&self, location: &StorePath) -> Result<ObjectMeta> {

@@ -176,6 +176,38 @@ async fn what_a_put_promised_is_there_after_a_crash_at_any_operation() -> Result
 }
 
 #[tokio::test]
+async fn a_put_that_is_tried_again_after_any_failure_is_durable() -> Result<()> {
+    let twice = async |objects: &Objects, path: &str| {
+        if objects.put_create(path, Bytes::from_static(b"x")).await.is_err() {
+            objects.put_create(path, Bytes::from_static(b"x")).await.map(drop).expect("only one failure");
+        }
+    };
+    for nth in 0..40 {
+        let disk = sim(nth);
+        let objects = open("/data", &disk).await?;
+        let simulated = disk.sim().expect("simulated");
+        simulated.set_fault(Some(Fault::FailOnce { nth }));
+        twice(&objects, "a/b/c").await;
+        twice(&objects, "a/d/e").await;
+        simulated.crash();
+        for path in ["a/b/c", "a/d/e"] {
+            assert_eq!(open("/data", &disk).await?.get(path).await?.as_ref(), b"x", "operation {nth}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_that_was_taken_away_is_made_again() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let objects = open(&root.path().to_string_lossy(), &Disk::real()).await?;
+    objects.put("a/1", Bytes::from_static(b"x")).await?;
+    std::fs::remove_dir_all(root.path().join("a"))?;
+    assert!(objects.put("a/2", Bytes::from_static(b"x")).await.is_err());
+    objects.put("a/2", Bytes::from_static(b"x")).await
+}
+
+#[tokio::test]
 async fn a_start_leaves_the_temporary_files_of_the_living() -> Result<()> {
     let disk = sim(1);
     let first = open("/d", &disk).await?;

@@ -82,8 +82,9 @@ impl TableLog {
     ///
     /// # Errors
     /// `Conflict` when a file to remove is gone, and when a stream of ours was moved by somebody else (a copied
-    /// WAL directory: the node must halt). `Unavailable` or `Timeout` when the store does not answer: the commit
-    /// may have happened, so files that it names must not be deleted; commit again.
+    /// WAL directory: the node must halt); `Internal` for a commit that breaks the rules. After any other error
+    /// (`Unavailable`, `Timeout`, `Io` …) the commit may have happened: files that it names must not be deleted;
+    /// commit again.
     pub(crate) async fn commit(
         &self,
         mut make: impl FnMut(&Version, u64) -> Result<Commit> + Send,

@@ -88,6 +88,8 @@ pub(super) struct State {
     pub(super) checked: Moment,
     /// The newest checkpoint that is known to be complete.
     pub(super) checkpoint: Option<Hint>,
+    /// The checkpoint that the last clean-up went by, and when it was.
+    pub(super) cleaned: Option<(u64, Moment)>,
 }
 
 /// A time on both clocks: the monotonic one stands still while a machine sleeps, the other one may be set.
@@ -148,6 +150,7 @@ impl TableLog {
             version: Arc::clone(&version),
             checked: loaded.checked,
             checkpoint: loaded.checkpoint,
+            cleaned: None,
         };
         let published = ArcSwap::new(version);
         let shared = Shared { ground, options, folder, writer, published, state: Mutex::new(state) };

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::files::{Output, SideRows};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::Table;
 use crate::store::block::{BlockFile, BlockWriter, IndexTag, ScanCache, WriterSetting};
 use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
@@ -91,8 +91,11 @@ impl Merger {
             Ok(Commit { adds, removes, txns: Vec::new(), data_change: false })
         });
         if let Err(error) = committed.await {
-            // Nothing names the new file; what deleting it cannot do now, the collector does later.
-            drop(self.ground.objects.delete(&path).await);
+            // Only a refusal says that nothing names the new file. After a lost answer the commit may stand,
+            // and deleting the file would delete rows.
+            if error.kind() == Kind::Conflict {
+                drop(self.ground.objects.delete(&path).await);
+            }
             return Err(error);
         }
         self.metrics.merged(rows, bytes);

@@ -123,6 +123,9 @@ async fn clean_up_keeps_a_day_and_everything_after_the_checkpoint() -> Result<()
         add(&log, &format!("f{i}"), None).await?;
     }
     assert_eq!(log.clean().await?, 0, "nothing is old");
+    let before = objects.stats().snapshot();
+    log.clean().await?;
+    assert_eq!(objects.stats().snapshot(), before, "an idle clean-up asks nothing");
     tokio::time::advance(DAY + Duration::from_secs(1)).await;
     assert_eq!(log.clean().await?, 4, "commits 0 to 3; checkpoint 4 covers them");
     add(&log, "g", None).await?;
