@@ -1,0 +1,93 @@
+//! Runs a script against anything that stores samples and answers queries.
+
+use std::collections::BTreeMap;
+
+use super::compare::{Answer, check};
+use super::nhcb::with_native_histograms;
+use super::script::{CommandKind, Eval, Sample, When, parse};
+use super::series::Labels;
+
+/// Why a query has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Something that is not built yet, by name: it counts apart.
+    Unsupported(String),
+    /// The query's error.
+    Error(String),
+}
+
+/// What is tested: three closures over one store. `clear` empties it, `load` adds samples.
+pub(super) struct Engine<'a> {
+    pub(super) clear: Box<dyn FnMut() + 'a>,
+    pub(super) load: Box<dyn FnMut(BTreeMap<Labels, Vec<Sample>>) -> Result<(), Failure> + 'a>,
+    pub(super) eval: Box<dyn FnMut(&str, When) -> Result<Answer, Failure> + 'a>,
+}
+
+/// How the evals of a script went.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) unsupported: usize,
+    /// `line N: query: why`, of the failed and the unsupported.
+    pub(super) notes: Vec<String>,
+}
+
+/// Runs all commands of a script, whatever fails.
+///
+/// # Errors
+/// Where the script itself cannot be read.
+pub(super) fn run(script: &str, engine: &mut Engine<'_>) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    // Evals that follow a load which is not supported are not supported either.
+    let mut missing: Option<String> = None;
+    (engine.clear)();
+    for command in parse(script)? {
+        match command.kind {
+            CommandKind::Clear => {
+                (engine.clear)();
+                missing = None;
+            }
+            CommandKind::Load(load) => {
+                let series =
+                    with_native_histograms(&load).map_err(|e| format!("line {}: {e}", command.line))?;
+                match (engine.load)(series) {
+                    Ok(()) => {}
+                    Err(Failure::Unsupported(what)) => missing = Some(what),
+                    Err(Failure::Error(why)) => return Err(format!("line {}: load: {why}", command.line)),
+                }
+            }
+            CommandKind::Eval(eval) => {
+                let outcome = match &missing {
+                    Some(what) => Err(Failure::Unsupported(what.clone())),
+                    None => run_eval(&eval, engine),
+                };
+                let note = |why: &str| format!("line {}: {}: {why}", command.line, eval.query);
+                match outcome {
+                    Ok(()) => tally.passed += 1,
+                    Err(Failure::Unsupported(what)) => {
+                        tally.unsupported += 1;
+                        tally.notes.push(note(&format!("not supported: {what}")));
+                    }
+                    Err(Failure::Error(why)) => {
+                        tally.failed += 1;
+                        tally.notes.push(note(&why));
+                    }
+                }
+            }
+        }
+    }
+    Ok(tally)
+}
+
+fn run_eval(eval: &Eval, engine: &mut Engine<'_>) -> Result<(), Failure> {
+    match ((engine.eval)(&eval.query, eval.when), &eval.fail) {
+        (Ok(_), Some(_)) => Err(Failure::Error("expected a failure, got an answer".to_owned())),
+        (Ok(answer), None) => check(eval, &answer).map_err(Failure::Error),
+        (Err(Failure::Error(why)), Some(texts)) => match texts.iter().find(|text| !text.matches(&why)) {
+            Some(text) => Err(Failure::Error(format!("expected the failure {text:?}, got {why:?}"))),
+            None => Ok(()),
+        },
+        (Err(failure), _) => Err(failure),
+    }
+}

@@ -1,0 +1,195 @@
+//! The language itself: that all scripts are read, and that wrong answers do fail.
+
+use std::path::Path;
+
+use super::compare::{Answer, QueryResult};
+use super::runner::{Engine, Failure, Tally, run};
+use super::script::{CommandKind, When, parse};
+use super::series::{Labels, Value, parse_series};
+
+/// The evals of each script of Prometheus 3.14.
+const EVALS: [(&str, usize); 21] = [
+    ("aggregators", 160),
+    ("at_modifier", 78),
+    ("collision", 2),
+    ("duration_expression", 59),
+    ("extended_vectors", 169),
+    ("fill-modifier", 46),
+    ("functions", 431),
+    ("histograms", 185),
+    ("info", 53),
+    ("limit", 37),
+    ("literals", 25),
+    ("name_label_dropping", 30),
+    ("native_histograms", 522),
+    ("operators", 214),
+    ("range_queries", 18),
+    ("selectors", 31),
+    ("staleness", 17),
+    ("start_timestamps", 26),
+    ("subquery", 34),
+    ("trig_functions", 19),
+    ("type_and_unit", 58),
+];
+
+#[test]
+fn every_script_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/promql");
+    if !folder.is_dir() {
+        eprintln!("SKIPPED: no conformance scripts at {}", folder.display());
+        return;
+    }
+    for (name, expected) in EVALS {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.test"))).expect(name);
+        let commands = parse(&text).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let evals = commands.iter().filter(|command| matches!(command.kind, CommandKind::Eval(_))).count();
+        assert_eq!(evals, expected, "{name}");
+        // Also every load, with its conversions, and every expectation against an engine that knows nothing.
+        let tally = run(&text, &mut silent()).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!((tally.passed + tally.failed, tally.unsupported), (0, expected), "{name}");
+    }
+}
+
+fn silent() -> Engine<'static> {
+    Engine {
+        clear: Box::new(|| {}),
+        load: Box::new(|_| Ok(())),
+        eval: Box::new(|_, _| Err(Failure::Unsupported("everything".to_owned()))),
+    }
+}
+
+fn labels(text: &str) -> Labels {
+    parse_series(&format!("{text} 1")).expect(text).0
+}
+
+/// An engine that answers each query from its text: `fail`, `one`, `pair`, `matrix`, `warn`.
+fn actor() -> Engine<'static> {
+    let eval = |query: &str, when| {
+        let float = |value| Value::Float(value);
+        let pair = vec![(labels("a{x=\"1\"}"), float(1.0)), (labels("a{x=\"2\"}"), float(2.0))];
+        let result = match (query, when) {
+            ("fail", _) => return Err(Failure::Error("it broke".to_owned())),
+            ("later", _) => return Err(Failure::Unsupported("later".to_owned())),
+            ("one", When::Instant(_)) => QueryResult::Scalar(1.0),
+            ("text", _) => QueryResult::String("a\"b".to_owned()),
+            (_, When::Instant(_)) => QueryResult::Vector(pair),
+            (_, When::Range { start, step, .. }) => {
+                let points = vec![(start, float(1.0)), (start + 2 * step, float(3.0))];
+                QueryResult::Matrix(vec![(labels("a"), points)])
+            }
+        };
+        let warnings = if query == "warn" { vec!["odd (1:1)".to_owned()] } else { Vec::new() };
+        Ok(Answer { result, warnings, infos: Vec::new() })
+    };
+    Engine { clear: Box::new(|| {}), load: Box::new(|_| Ok(())), eval: Box::new(eval) }
+}
+
+fn tally(script: &str) -> Tally {
+    run(script, &mut actor()).unwrap_or_else(|why| panic!("{script}: {why}"))
+}
+
+#[test]
+fn right_answers_pass() {
+    let right = "
+        load 1m
+            a{x=\"1\"} 1 2
+        eval instant at 1m one
+            1.0000001
+        eval instant at 1m text
+            expect string \"a\\\"b\"
+        eval_ordered instant at 1m pair
+            a{x=\"1\"} 1
+            a{x=\"2\"} 2
+        eval instant at 1m pair
+            expect no_warn
+            expect no_info
+            a{x=\"2\"} 2
+            a{x=\"1\"} 1
+        eval range from 0 to 2m step 1m matrix
+            a 1 _ 3
+        eval instant at 0 warn
+            expect warn regex: ^odd .*1\\)$
+            a{x=\"1\"} 1
+            a{x=\"2\"} 2
+        eval instant at 0 fail
+            expect fail msg: it broke
+        eval_fail instant at 0 fail
+            expected_fail_regexp b.oke
+        eval instant at 0 later
+            5
+    ";
+    // Each eval ends at a blank line.
+    let tally = tally(&right.replace("        eval", "\n        eval"));
+    assert_eq!((tally.passed, tally.failed, tally.unsupported), (8, 0, 1), "{:#?}", tally.notes);
+}
+
+#[test]
+fn wrong_answers_fail() {
+    let wrong = [
+        "eval instant at 1m one\n 1.1",
+        "eval instant at 1m one\n a 1",
+        "eval instant at 1m one",
+        "eval instant at 1m text\n expect string \"x\"",
+        "eval instant at 1m pair\n a{x=\"1\"} 1",
+        "eval instant at 1m pair\n a{x=\"1\"} 1\n a{x=\"2\"} 3",
+        "eval instant at 1m pair\n a{x=\"1\"} 1\n a{x=\"2\"} 2\n a{x=\"3\"} 3",
+        "eval instant at 1m pair\n a{x=\"1\"} 1\n a{x=\"2\"} {{count:2}}",
+        "eval instant at 1m pair\n expect ordered\n a{x=\"2\"} 2\n a{x=\"1\"} 1",
+        "eval instant at 1m pair\n expect warn\n a{x=\"1\"} 1\n a{x=\"2\"} 2",
+        "eval instant at 1m warn\n expect no_warn\n a{x=\"1\"} 1\n a{x=\"2\"} 2",
+        "eval instant at 1m warn\n expect warn msg: odd\n a{x=\"1\"} 1\n a{x=\"2\"} 2",
+        "eval range from 0 to 2m step 1m matrix\n a 1 3",
+        "eval range from 0 to 2m step 1m matrix\n a 1 2 3",
+        "eval range from 0 to 2m step 1m matrix\n a 1 _ 3 _",
+        "eval instant at 1m fail\n 1",
+        "eval instant at 1m fail\n expect fail msg: broke",
+        "eval instant at 1m one\n expect fail",
+        "eval_warn instant at 1m one\n 1",
+    ];
+    for script in wrong {
+        assert_eq!(tally(script).failed, 1, "{script}");
+    }
+}
+
+#[test]
+fn bad_scripts_are_refused() {
+    let bad = [
+        "lod 1m",
+        "load",
+        "load 1x",
+        "load 1m\n a{ 1",
+        "load 1m\n a@st 0s\n b 1",
+        "load 1m\n a@st 0s 0s\n a 1",
+        "load 1m\n a@st 0s",
+        "load_with_nhcb 1m\n a_bucket{le=\"1\"} 5\n a_bucket{le=\"+Inf\"} 4",
+        "eval instant 1",
+        "eval range from 1m to 0 step 1m x",
+        "eval_what instant at 0 x",
+        "eval instant at 0 x\n a 1 2",
+        "eval instant at 0 x\n expect nothing",
+        "eval instant at 0 x\n expect warn\n expect no_warn",
+        "eval instant at 0 x\n expect fail regex: (",
+    ];
+    for script in bad {
+        assert!(run(script, &mut actor()).is_err(), "{script}");
+    }
+}
+
+#[test]
+fn classic_histograms_are_loaded_as_native_ones_too() {
+    let script =
+        "load_with_nhcb 1m\n h_bucket{le=\"1\"} 2\n h_bucket{le=\"2\"} 2\n h_bucket{le=\"+Inf\"} 5\n h_sum 7";
+    let mut stored = Vec::new();
+    let mut engine = silent();
+    engine.load = Box::new(|series| {
+        stored.extend(series);
+        Ok(())
+    });
+    run(script, &mut engine).expect("a good script");
+    drop(engine);
+    assert_eq!(stored.len(), 5);
+    let (_, samples) = stored.iter().find(|(found, _)| *found == labels("h")).expect("the native one");
+    let (_, expected) = parse_series("h {{schema:-53 count:5 sum:7 custom_values:[1 2] buckets:[2 0 3]}}")
+        .expect("a histogram");
+    assert_eq!(Some(&samples[0].value), expected[0].as_ref());
+}
