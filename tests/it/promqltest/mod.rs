@@ -9,4 +9,5 @@ mod nhcb;
 mod runner;
 mod script;
 mod series;
+mod stored;
 mod tests;

@@ -39,7 +39,7 @@ pub(super) struct Tally {
 /// Where the script itself cannot be read.
 pub(super) fn run(script: &str, engine: &mut Engine<'_>) -> Result<Tally, String> {
     let mut tally = Tally::default();
-    // Evals that follow a load which is not supported are not supported either.
+    // What was left out of the loads since the last `clear`: an eval that fails may miss just that.
     let mut missing: Option<String> = None;
     (engine.clear)();
     for command in parse(script)? {
@@ -58,9 +58,9 @@ pub(super) fn run(script: &str, engine: &mut Engine<'_>) -> Result<Tally, String
                 }
             }
             CommandKind::Eval(eval) => {
-                let outcome = match &missing {
-                    Some(what) => Err(Failure::Unsupported(what.clone())),
-                    None => run_eval(&eval, engine),
+                let outcome = match (run_eval(&eval, engine), &missing) {
+                    (Err(Failure::Error(_)), Some(what)) => Err(Failure::Unsupported(what.clone())),
+                    (outcome, _) => outcome,
                 };
                 let note = |why: &str| format!("line {}: {}: {why}", command.line, eval.query);
                 match outcome {

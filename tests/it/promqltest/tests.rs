@@ -6,6 +6,7 @@ use super::compare::{Answer, QueryResult};
 use super::runner::{Engine, Failure, Tally, run};
 use super::script::{CommandKind, When, parse};
 use super::series::{Labels, Value, parse_series};
+use super::stored::Stored;
 
 /// The evals of each script of Prometheus 3.14.
 const EVALS: [(&str, usize); 21] = [
@@ -48,6 +49,50 @@ fn every_script_is_read() {
         let tally = run(&text, &mut silent()).unwrap_or_else(|why| panic!("{name}: {why}"));
         assert_eq!((tally.passed + tally.failed, tally.unsupported), (0, expected), "{name}");
     }
+}
+
+/// Runs the scripts of a folder against the store and the engine: how many evals passed, and what failed.
+fn run_folder(folder: &Path) -> Option<(usize, Vec<String>)> {
+    let files = std::fs::read_dir(folder).ok()?;
+    let mut paths: Vec<_> = files.map(|file| file.expect("a readable folder").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "test"));
+    paths.sort_unstable();
+    let stored = Stored::new().expect("a store and an engine");
+    let (mut passed, mut failed) = (0, Vec::new());
+    for path in paths {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("a readable script");
+        let tally = run(&text, &mut stored.engine()).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let Tally { passed: good, failed: bad, unsupported, notes } = tally;
+        eprintln!("{name}: {good} passed, {bad} failed, {unsupported} not supported");
+        let is_failure = |note: &String| !note.contains(": not supported: ");
+        failed.extend(notes.into_iter().filter(is_failure).map(|note| format!("{name}: {note}")));
+        passed += good;
+    }
+    Some((passed, failed))
+}
+
+#[test]
+fn our_scripts_pass_through_the_store() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries/promql");
+    let (passed, failed) = run_folder(&folder).expect("our scripts are there");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(passed > 0);
+}
+
+/// Evals of Prometheus' scripts that pass: only ever raised.
+const PASSING: usize = 400;
+
+#[test]
+fn prometheus_scripts_pass_through_the_store_or_are_not_supported() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/promql");
+    let Some((passed, failed)) = run_folder(&folder) else {
+        eprintln!("SKIPPED: no conformance scripts at {}", folder.display());
+        return;
+    };
+    eprintln!("{passed} evals of the conformance scripts passed, {} failed", failed.len());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(passed >= PASSING, "{passed} passed, {PASSING} did before");
 }
 
 fn silent() -> Engine<'static> {
