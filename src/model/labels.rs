@@ -12,6 +12,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use memchr::memchr;
+
 use crate::error::{Error, Result};
 
 /// The label that holds the metric's name in every Prometheus protocol.
@@ -161,8 +163,8 @@ pub fn push_pair(bytes: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn split_pair(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let name_end = bytes.iter().position(|b| *b == NAME_END)?;
-    let value_end = name_end + 1 + bytes[name_end + 1..].iter().position(|b| *b == VALUE_END)?;
+    let name_end = memchr(NAME_END, bytes)?;
+    let value_end = name_end + 1 + memchr(VALUE_END, &bytes[name_end + 1..])?;
     Some((&bytes[..name_end], &bytes[name_end + 1..value_end], &bytes[value_end + 1..]))
 }
 

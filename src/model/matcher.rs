@@ -145,3 +145,53 @@ impl fmt::Display for Matcher {
         write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::labels::Labels;
+    use super::*;
+
+    /// The label's value (`None`: no such label) for which a matcher is asked.
+    fn asked(op: MatchOp, pattern: &str, value: Option<&str>) -> Result<bool> {
+        let labels = Labels::from_pairs(value.map(|value| ("x", value)))?;
+        Ok(Matcher::new("x", op, pattern)?.matches_labels(labels.as_ref()))
+    }
+
+    #[test]
+    fn a_missing_label_is_an_empty_one() -> Result<()> {
+        use MatchOp::{Equal, NotEqual, NotRegex, Regex};
+        for (op, pattern, absent, a, b) in [
+            (Equal, "", true, false, false),
+            (NotEqual, "", false, true, true),
+            (Equal, "a", false, true, false),
+            (NotEqual, "a", true, false, true),
+            (Regex, "a|", true, true, false),
+            (Regex, ".*", true, true, true),
+            (Regex, ".+", false, true, true),
+            (NotRegex, "a", true, false, true),
+            (NotRegex, ".*", false, false, false),
+            (NotRegex, "", false, true, true),
+        ] {
+            let answers =
+                (asked(op, pattern, None)?, asked(op, pattern, Some("a"))?, asked(op, pattern, Some("b"))?);
+            assert_eq!(answers, (absent, a, b), "x{}{pattern:?}", op.as_str());
+            assert_eq!(Matcher::new("x", op, pattern)?.matches_empty(), absent);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn literals_are_known_for_positive_matchers_only() -> Result<()> {
+        let of = |op, value: &str| -> Result<Option<Vec<String>>> {
+            let matcher = Matcher::new("x", op, value)?;
+            Ok(matcher.literals().map(|all| all.into_iter().map(str::to_owned).collect()))
+        };
+        let some = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(of(MatchOp::Equal, "a|b")?, some(&["a|b"]));
+        assert_eq!(of(MatchOp::Regex, "b|a")?, some(&["a", "b"]));
+        assert_eq!(of(MatchOp::Regex, "a.*")?, None);
+        assert_eq!(of(MatchOp::NotEqual, "a")?, None);
+        assert_eq!(of(MatchOp::NotRegex, "a|b")?, None);
+        Ok(())
+    }
+}

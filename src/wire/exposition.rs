@@ -209,7 +209,7 @@ impl<'a> Parser<'a> {
                 None
             }
             Line::Type(metric, name, kind) => {
-                self.family = Family { name, kind };
+                self.family = Family { name: unquoted(name), kind };
                 Some(Event::Type { metric, kind })
             }
             Line::Help(metric, text) => Some(Event::Help { metric, text }),
@@ -289,8 +289,11 @@ pub(super) fn take_name(text: &[u8]) -> Result<(&[u8], &[u8]), Complaint<'_>> {
 
 /// The name that [`take_name`] found, without quotes and escapes.
 pub(super) fn plain_name(name: &[u8]) -> Result<Cow<'_, str>, Complaint<'_>> {
-    let inner = name.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\""));
-    unescape(inner.unwrap_or(name), true)
+    unescape(unquoted(name), true)
+}
+
+fn unquoted(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(name)
 }
 
 /// Replaces `\\`, `\n` and, with `quotes`, `\"`; any other backslash stays.

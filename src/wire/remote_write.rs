@@ -191,28 +191,65 @@ impl<'a> SeriesRef<'_, 'a> {
     }
 
     fn collect(&self, pairs: &mut Vec<(&'a str, &'a str)>) -> Result<()> {
-        let mut fields = Fields::new(self.raw_labels);
-        while let Some((number, value)) = fields.next_field().map_err(|e| damaged("TimeSeries", e))? {
-            let (1, Value::Bytes(label)) = (number, value) else { continue };
-            let (name, value) = label_parts(label).map_err(|e| damaged("Label", e))?;
-            let (name, value) = (utf8("label name", name)?, utf8("label value", value)?);
+        // One check for all strings: tags and short lengths are ASCII, so the fields are UTF-8 as a whole unless
+        // a length has several bytes. A slice of it that is no text begins or ends inside a character.
+        let text = std::str::from_utf8(self.raw_labels).ok();
+        let mut at = 0;
+        while at < self.raw_labels.len() {
+            let short = text.and_then(|text| short_label(&text[at..]));
+            let pair = match short {
+                Some((name, value)) => {
+                    at += name.len() + value.len() + SHORT_LABEL_BYTES;
+                    Some((name, value))
+                }
+                None => self.any_field(&mut at)?,
+            };
+            let Some((name, value)) = pair else { continue };
             self.limits.check_label(name, value)?;
             self.limits.check_count(pairs.len() + 1)?;
             pairs.push((name, value));
         }
         Ok(())
     }
+
+    /// The field at `at`, if it is a label, by the book.
+    #[cold]
+    fn any_field(&self, at: &mut usize) -> Result<Option<(&'a str, &'a str)>> {
+        let mut fields = Fields::new(&self.raw_labels[*at..]);
+        let field = fields.next_field().map_err(|e| damaged("TimeSeries", e))?;
+        *at = self.raw_labels.len() - fields.remaining();
+        let Some((1, Value::Bytes(label))) = field else { return Ok(None) };
+        let (name, value) = label_parts(label).map_err(|e| damaged("Label", e))?;
+        Ok(Some((utf8("label name", name)?, utf8("label value", value)?)))
+    }
+}
+
+/// Tags and lengths of [`short_label`].
+const SHORT_LABEL_BYTES: usize = 6;
+
+/// A label as every sender writes it, when all lengths are below 128: `0A len 0A len name 12 len value`.
+#[inline]
+fn short_label(text: &str) -> Option<(&str, &str)> {
+    let [0x0A, length, 0x0A, name_length, rest @ ..] = text.as_bytes() else { return None };
+    let [length, name_end] = [usize::from(*length), usize::from(*name_length)];
+    let [0x12, value_length, ..] = rest.get(name_end..)? else { return None };
+    let value_end = name_end + 2 + usize::from(*value_length);
+    if value_end + 2 != length {
+        return None;
+    }
+    // Text, so every byte is below 128 where it stands for a length.
+    Some((text.get(4..4 + name_end)?, text.get(name_end + 6..value_end + 4)?))
 }
 
 /// Sorts, refuses what occurs twice or has no name, and moves the metric's name out.
 fn canonical(labels: &mut LabelPairs<'_>) -> Result<()> {
     let pairs = &mut labels.pairs;
-    // Senders sort, but `__name__` stands behind capitals only.
-    if !pairs.is_sorted_by(|a, b| a.0 <= b.0) {
+    // Senders sort; bytes decide, where `__name__` stands behind capitals.
+    if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
         pairs.sort_unstable();
-    }
-    if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Error::invalid("a label name occurs twice").with("label", abridge(twice[0].0)));
+        if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Error::invalid("a label name occurs twice").with("label", abridge(twice[0].0)));
+        }
     }
     if pairs.first().is_some_and(|(name, _)| name.is_empty()) {
         return Err(Error::invalid("a label name is empty"));

@@ -144,7 +144,7 @@ ratio NaN
 fn a_bound_is_rewritten_only_in_its_own_family() {
     let body = "# TYPE a histogram\na_bucket{le=\"1\"} 1\nb{le=\"1\"} 1\n# TYPE b gauge\nb{le=\"1\"} 1\n\
                 # TYPE s summary\ns{quantile=\"1\",le=\"1\"} 1\n# TYPE a histogram\na_bucket{le=\"x\"} 1\n\
-                a_bucket{le=\"1000000\"} 1\n";
+                a_bucket{le=\"1000000\"} 1\n# TYPE \"a.b\" histogram\n{\"a.b_bucket\",le=\"1\"} 1\n";
     let samples: Vec<_> = text(body).into_iter().filter(|line| !line.starts_with("TYPE")).collect();
     assert_eq!(
         samples,
@@ -155,6 +155,7 @@ fn a_bound_is_rewritten_only_in_its_own_family() {
             r#"s{quantile="1.0",le="1"} 1"#,
             r#"a_bucket{le="x"} 1"#,
             r#"a_bucket{le="1e+06"} 1"#,
+            r#"a.b_bucket{le="1.0"} 1"#,
         ]
     );
 }
