@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use quipu::{QuipuSection, StoreSection, WalSync};
+pub use quipu::{QuipuSection, StoreSection};
+
+pub use crate::store::WalSync;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::setting::Millis;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::StoreSettings;
 
 fn parse(text: &str) -> Result<Config> {
     let variable = |name: &str| (name == "ZONE").then(|| "eu-1".to_owned());
@@ -53,6 +54,9 @@ fn a_mistake_names_file_and_line() {
         ("quipu:\n  store:\n    flush_intervall: 1m\n", 3, "unknown key \"flush_intervall\""),
         ("quipu:\n  store: {memory_limit: 1G}\n", 2, "not a size"),
         ("quipu:\n  query: {timeout: soon}\n", 2, "not a valid duration"),
+        ("quipu:\n  store:\n    merge_interval: 0s\n", 3, "longer than 0"),
+        ("quipu:\n  store:\n    wal_segment_size: 1KB\n", 3, "at least 1MB"),
+        ("quipu:\n  store: {wal_sync: maybe}\n", 2, "sync or async"),
         ("global: {}\nglobal: {}\n", 2, "occurs twice"),
         ("global: [\n", 1, "expected mapping"),
     ];
@@ -103,6 +107,12 @@ fn nothing_written_means_prometheus_defaults() -> Result<()> {
     assert_eq!(GlobalSettings::default().scrape_interval, Millis::minutes(1));
     let store = parse("quipu: {store: {memory_limit: 4GB, wal_sync: async}}")?.quipu.store;
     assert_eq!((store.flush_bytes(), store.wal_sync), (1 << 30, WalSync::Async));
+    assert_eq!(store.settings().buffer_limit, 2 << 30);
+    assert_eq!(
+        StoreSection::default().settings(),
+        StoreSettings::default(),
+        "the rooms agree on the defaults"
+    );
     Ok(())
 }
 

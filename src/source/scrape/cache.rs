@@ -193,11 +193,23 @@ impl SeriesCache {
         }
         if good {
             self.settled = self.entries.len();
+            self.give_back();
         }
         self.hits = 0;
         self.next = 0;
         // Four billion rounds: at one a second 136 years.
         self.round = self.round.saturating_add(1);
+    }
+
+    /// Gives back what growing by doubling took too much: there are many targets.
+    fn give_back(&mut self) {
+        let roomy = |len: usize| len + len / 8;
+        if self.text.capacity() > roomy(self.text.len()) + self.text.len() / 8 {
+            self.text.shrink_to(roomy(self.text.len()));
+        }
+        if self.entries.capacity() > roomy(self.entries.len()) + self.entries.len() / 8 {
+            self.entries.shrink_to(roomy(self.entries.len()));
+        }
     }
 
     fn forget_unseen(&mut self) {

@@ -70,7 +70,7 @@ enum Row {
     Watched(Index),
     Unwatched(Index),
     Stale(Index),
-    Report(usize),
+    Report(u8),
 }
 
 /// A batch in the making.
@@ -205,13 +205,14 @@ impl Probe {
 
     fn add_report(&self, draft: &mut Draft, report: &Report<'_>, target: &Target, at_ms: i64) -> Result<()> {
         let memory = &mut *self.memory();
-        for (number, (metric, value)) in report.samples().enumerate() {
-            let handle = match memory.report[number] {
+        for (number, (metric, value)) in (0_u8..).zip(report.samples()) {
+            let known = &mut memory.report[usize::from(number)];
+            let handle = match *known {
                 Some(handle) => handle,
                 None => {
                     let mut labels = sample_labels::report(metric, &target.labels);
                     let handle = resolve(&self.sink, &mut labels, &mut memory.canonical)?;
-                    *memory.report[number].insert(handle)
+                    *known.insert(handle)
                 }
             };
             draft.push(handle, value, (None, at_ms), Row::Report(number));
@@ -241,6 +242,7 @@ impl Probe {
                     handle
                 }
                 Row::Report(number) => {
+                    let number = usize::from(number);
                     let metric = Report::METRICS[number];
                     let mut labels = sample_labels::report(metric, &self.target.labels);
                     let handle = resolve(&self.sink, &mut labels, &mut memory.canonical)?;

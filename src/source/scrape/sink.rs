@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::Result;
-use crate::model::{Batch, Handle, LabelsRef};
+use crate::model::{Batch, Handle, LabelsRef, Tenant};
+use crate::store::{Appended, Store};
 
 type Resolve = dyn Fn(&str, LabelsRef<'_>) -> Result<Handle> + Send + Sync;
 type Append = dyn Fn(Batch) -> BoxFuture<'static, Result<Accepted>> + Send + Sync;
@@ -41,6 +43,25 @@ impl Sink {
         append: impl Fn(Batch) -> BoxFuture<'static, Result<Accepted>> + Send + Sync + 'static,
     ) -> Self {
         Self { resolve: Arc::new(resolve), append: Arc::new(append) }
+    }
+
+    /// One tenant of a store.
+    pub fn store(store: &Store, tenant: &Tenant) -> Self {
+        let (resolver, appender) = (store.clone(), store.clone());
+        let (resolved, appended) = (tenant.clone(), tenant.clone());
+        Self::new(
+            move |metric, labels| resolver.resolve(&resolved, metric, labels),
+            move |batch| {
+                let (store, tenant) = (appender.clone(), appended.clone());
+                async move {
+                    Ok(match store.append(&tenant, batch).await? {
+                        Appended::Stored => Accepted::Stored,
+                        Appended::Resolve(rows) => Accepted::Resolve(rows),
+                    })
+                }
+                .boxed()
+            },
+        )
     }
 
     pub(super) fn resolve(&self, metric: &str, labels: LabelsRef<'_>) -> Result<Handle> {

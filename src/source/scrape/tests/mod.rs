@@ -2,6 +2,7 @@
 
 mod loops;
 mod rounds;
+mod store;
 
 use std::collections::HashMap;
 
