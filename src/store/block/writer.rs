@@ -211,6 +211,12 @@ impl<W: Write> BlockWriter<W> {
         Ok(())
     }
 
+    /// Bytes of the row groups so far.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
+    pub fn bytes_written(&self) -> u64 {
+        self.container.position()
+    }
+
     fn check_order(&mut self, run: &RunRows<'_>) -> Result<()> {
         if let Some((last, last_id)) = &self.last {
             let before = (&last.metric, *last_id, &last.labels);
@@ -313,6 +319,15 @@ impl<W: Write> BlockWriter<W> {
             colliding_ids,
         };
         Ok((block, out))
+    }
+}
+
+impl BlockWriter<Vec<u8>> {
+    /// Takes the bytes that are finished: what an upload sends while the file is still being written. What
+    /// [`Self::finish`] returns comes after them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
+    pub fn drain(&mut self) -> Vec<u8> {
+        self.container.drain()
     }
 }
 

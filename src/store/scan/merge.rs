@@ -12,7 +12,8 @@ use super::reader::CHUNK_ROWS;
 use super::selection::{Source, Tombstone, file_key, masks};
 use crate::error::Result;
 use crate::model::SeriesKey;
-use crate::store::block::{BlockFile, FileRun, RunRows};
+use crate::runtime::ObjectWriter;
+use crate::store::block::{BlockFile, BlockWriter, FileRun, FinishedBlock, RunRows, WriterSetting};
 
 /// The runs of several files as one sequence. Rows under a tombstone are gone, and so are series that have
 /// neither rows nor stale markers left.
@@ -94,6 +95,39 @@ impl Merge {
             starts: (!starts.is_empty()).then_some(starts),
             stale_at: self.assembler.stale_at(),
         }))
+    }
+
+    /// Writes the next file: as many series as fit into about `max_bytes`, or all that are left. `None` when
+    /// nothing was left; then nothing was written and the writer is to be aborted. Call it again for the next file.
+    ///
+    /// # Errors
+    /// As [`Self::next`], and what the object store says. Both the merge and the writer are then of no use.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
+    pub async fn write_file(
+        &mut self,
+        out: &mut ObjectWriter,
+        setting: WriterSetting,
+        max_bytes: u64,
+    ) -> Result<Option<FinishedBlock>> {
+        let mut writer: Option<BlockWriter<Vec<u8>>> = None;
+        while let Some(run) = self.next().await? {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                none => none.insert(BlockWriter::new(Vec::new(), setting)?),
+            };
+            writer.push_run(run)?;
+            let bytes = writer.drain();
+            if !bytes.is_empty() {
+                out.write(bytes.into()).await?;
+            }
+            if writer.bytes_written() >= max_bytes {
+                break;
+            }
+        }
+        let Some(writer) = writer else { return Ok(None) };
+        let (block, rest) = writer.finish()?;
+        out.write(rest.into()).await?;
+        Ok(Some(block))
     }
 
     /// Takes series from the cursors until a chunk of rows is full, and loads their pages.

@@ -1,5 +1,6 @@
 //! Streams the rows of a range of series.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use crate::error::Result;
 
 /// Rows that are loaded together: 4 MiB decoded, and as much as one series has where that is more.
 pub(super) const CHUNK_ROWS: u64 = 256 << 10;
+
+/// Scattered series need whole pages for a few rows each: 20 MiB decoded at most.
+const CHUNK_PAGES: usize = 64;
 
 /// Reads series one after the other. Memory: the pages of one chunk of series and one series' rows.
 #[derive(Debug)]
@@ -78,8 +82,14 @@ impl SeriesReader {
         let selection = Arc::clone(&self.selection);
         let series = selection.series();
         let (mut end, mut rows) = (self.next, 0);
-        while end < self.end && (end == self.next || rows + series[end].max_rows <= CHUNK_ROWS) {
+        let mut pages = HashSet::new();
+        while end < self.end {
             rows += series[end].max_rows;
+            let parts = selection.sources(end).iter().flat_map(|source| selection.page_ids(source));
+            pages.extend(parts);
+            if end > self.next && (rows > CHUNK_ROWS || pages.len() > CHUNK_PAGES) {
+                break;
+            }
             end += 1;
         }
         let sources = (self.next..end).flat_map(|at| selection.sources(at));

@@ -228,6 +228,16 @@ impl Selection {
         &self.sources[start..self.ends[series]]
     }
 
+    /// The pages of a part, by file and page.
+    pub(super) fn page_ids(&self, source: &Source) -> impl Iterator<Item = (usize, (u32, u32))> {
+        let file = match source {
+            Source::File(file, run) => Some((*file, super::pages::rows_between(run, self.from, self.to))),
+            Source::Layer(..) => None,
+        };
+        file.into_iter()
+            .flat_map(|(file, rows)| self.files[file].page_parts(rows).map(move |part| (file, part.page)))
+    }
+
     /// The times that are deleted of a series.
     pub(super) fn masks(&self, series: usize) -> Vec<(i64, i64)> {
         let key = &self.series[series].key;

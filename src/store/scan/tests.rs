@@ -299,6 +299,45 @@ async fn series_that_cross_pages_and_chunks_are_whole() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_merge_writes_files_of_bounded_size() -> Result<()> {
+    let objects = Objects::memory();
+    let cache = ScanCache::new(CacheLimits::default());
+    // More than two row groups, so that bytes leave before the end.
+    let low = file(&objects, &cache, "low.parquet", &jittered(200, 12_000, 0)).await?;
+    let high = file(&objects, &cache, "high.parquet", &jittered(250, 100, 7_000_000)).await?;
+    let mut merge = Merge::new(vec![low, high], Vec::new())?;
+    let (mut files, mut rows) = (Vec::new(), 0);
+    loop {
+        let path = format!("merged-{}.parquet", files.len());
+        let mut out = objects.writer(&path);
+        let Some(block) = merge.write_file(&mut out, WriterSetting::Merged, 2 << 20).await? else { break };
+        assert_eq!(out.finish().await?, block.size);
+        rows += block.rows;
+        files.push(BlockFile::open(&objects, &path, block.index, &cache).await?);
+    }
+    assert!(files.len() > 1, "split by size");
+    assert_eq!(
+        rows,
+        200 * 12_000 + 250 * 100 - 200 * 100,
+        "a hundred rows a series are in both, at the same times"
+    );
+    let ranked = files.into_iter().map(|file| RankedFile { file, rank: (1, 2) }).collect();
+    let selection = Arc::new(Selection::new(SelectionInput { files: ranked, ..everything() }).await?);
+    assert_eq!(selection.series().len(), 250);
+    let mut reader = selection.scan(0..250)?;
+    let mut read = 0;
+    while let Some(rows) = reader.next().await? {
+        read += u64::try_from(rows.values.len()).expect("few");
+    }
+    assert_eq!(read, rows);
+    Ok(())
+}
+
+fn everything() -> SelectionInput {
+    SelectionInput { from: i64::MIN, to: i64::MAX, ..SelectionInput::default() }
+}
+
+#[tokio::test]
 async fn one_of_ten_thousand_series_reads_128_kb_of_pages() -> Result<()> {
     let objects = Objects::memory();
     let cache = ScanCache::new(CacheLimits::default());
