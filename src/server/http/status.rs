@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Door;
 use super::params::{Form, quote};
-use super::reply::{Reply, invalid_parameter, success};
+use super::reply::{ApiError, Reply, invalid_parameter, success};
 use super::targets::rfc3339;
 use crate::error::Error;
 
@@ -99,6 +99,7 @@ pub(super) async fn config(State(door): State<Arc<Door>>) -> Reply {
 
 /// GET `/rules`: there are no groups; wrong parameters are refused as Prometheus refuses them.
 pub(super) async fn rules(form: Form) -> Reply {
+    super::catalogue::matcher_sets(&form).map_err(ApiError::bad_data)?;
     let kind = form.url_value("type").to_ascii_lowercase();
     if !matches!(kind.as_str(), "" | "alert" | "record") {
         return Err(invalid_parameter("type", format!("not supported value {}", quote(&kind))));
