@@ -38,10 +38,12 @@ use tower_http::compression::CompressionLayer;
 
 pub(crate) use layers::Cors;
 pub(crate) use lifecycle::{Ask, Asks};
+pub(crate) use targets::host_name;
 
 use crate::model::{Principal, Tenant};
 use crate::query::{Data, Engine};
 use crate::runtime::{Clock, MemoryBudget, Pools, Registry, Shutdown};
+use crate::source::Scraper;
 use crate::store::{Snapshot, Store};
 
 /// Settings of this door; they do not change while the node runs.
@@ -72,6 +74,8 @@ pub(crate) struct Rooms {
     pub(crate) store: Store,
     /// PromQL.
     pub(crate) engine: Arc<Engine>,
+    /// What is scraped.
+    pub(crate) scraper: Arc<Scraper>,
     /// Where large answers are written.
     pub(crate) pools: Pools,
     /// What remote write requests may hold together.

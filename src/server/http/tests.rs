@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::query::{EngineGround, QuerySettings};
 use crate::runtime::{Disk, Objects};
+use crate::source::Sink;
 use crate::store::{StoreGround, StoreSettings};
 
 fn web(lifecycle: bool, admin: bool) -> WebSettings {
@@ -50,7 +51,9 @@ async fn rooms() -> Rooms {
     let ground = EngineGround { pools: pools.clone(), clock, registry };
     let engine = Arc::new(Engine::new(QuerySettings::default(), ground).expect("an engine"));
     let write_memory = MemoryBudget::new("test", 1 << 30);
-    Rooms { tenant: Tenant::default(), store, engine, pools, write_memory }
+    let sink = Sink::new(|_, _| unreachable!("nothing is scraped"), |_| unreachable!("nothing is scraped"));
+    let scraper = Arc::new(Scraper::new(sink, clock, pools.clone(), &Registry::new(), 0));
+    Rooms { tenant: Tenant::default(), store, engine, scraper, pools, write_memory }
 }
 
 async fn ready_server() -> Server {
