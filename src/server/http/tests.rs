@@ -1,6 +1,7 @@
 //! The API through a real socket: shapes, statuses and texts that Prometheus' clients match on.
 
 mod client;
+mod data;
 
 use std::path::Path;
 use std::sync::Arc;
