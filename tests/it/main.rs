@@ -1,3 +1,3 @@
-//! The one integration binary.
+//! The integration tests: one binary, so that the crate is linked once.
 
-mod tidy;
+mod smoke;
