@@ -143,7 +143,8 @@ impl<'a> Node<'a> {
     async fn until_asked_to_stop(&mut self, rooms: &Rooms) {
         loop {
             tokio::select! {
-                () = self.signals.end() => return,
+                _ = self.signals.terminate.recv() => return,
+                _ = self.signals.interrupt.recv() => return,
                 _ = self.signals.hang_up.recv() => drop(self.reload(rooms)),
                 ask = self.asked.recv() => match ask {
                     // Who asked may have gone away.

@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::args::ServeArgs;
 use crate::config::{Config, StoreSection, WalSync as ConfiguredSync};
 use crate::error::{Error, Result};
+use crate::model::setting::Millis;
 use crate::model::{Principal, Tenant};
 use crate::query::sql::SqlEngine;
 use crate::query::{Engine, EngineGround};
@@ -112,7 +113,7 @@ fn store_settings(section: &StoreSection) -> StoreSettings {
             ConfiguredSync::Sync => WalSync::Sync,
             ConfiguredSync::Async => WalSync::Async,
         },
-        retention: section.retention.map(|time| time.as_std()),
+        retention: section.retention.map(Millis::as_std),
         merge_interval: section.merge_interval.as_std(),
         gc_delay: section.gc_delay.as_std(),
         ..StoreSettings::for_memory(bytes(section.memory_limit.as_bytes()))
