@@ -31,7 +31,8 @@ fn command(storage: &Path) -> Command {
 impl Quipu {
     /// Starts it and waits until it has printed where it listens.
     fn start(storage: &Path, flags: &[&str]) -> Self {
-        let mut child = command(storage).args(flags).stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child =
+            command(storage).args(flags).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("standard output is a pipe");
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
         let http = lines.find_map(|line| Some(line.trim().strip_prefix("HTTP")?.trim().to_owned()));
@@ -42,7 +43,8 @@ impl Quipu {
     /// Status and body.
     fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.http).expect("it listens");
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");

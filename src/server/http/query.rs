@@ -59,9 +59,10 @@ fn question(form: &Form, times: Times) -> Result<Question, ApiError> {
     let timeout = form.duration("timeout")?.map(|ms| positive(ms).unwrap_or_default());
     let lookback = match form.value("lookback_delta") {
         "" => None,
-        text => Some(parse_duration(text).map_err(|e| {
-            ApiError::bad_data(format!("error parsing lookback delta duration: {e}"))
-        })?),
+        text => Some(
+            parse_duration(text)
+                .map_err(|e| ApiError::bad_data(format!("error parsing lookback delta duration: {e}")))?,
+        ),
     };
     let lookback_ms = lookback.filter(|ms| *ms > 0);
     Ok(Question { text: form.value("query").to_owned(), times, lookback_ms, timeout })

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::{Door, Reload, Rooms};
 use super::reply::text;
 use super::{Door, Reload};
+use super::{Door, Reload, Rooms};
 use crate::model::push_go_float;
 use crate::model::time::{count_to_f64, ms_to_seconds};
 use crate::runtime::Registry;
@@ -86,7 +86,8 @@ fn push_rooms(out: &mut String, rooms: &Rooms) {
         (("quipu_cache_misses_total", "counter", "Look-ups that found nothing."), |counts| counts.misses),
     ];
     for (family, figure) in figures {
-        let rows = caches.iter().map(|(name, counts)| (format!("{{cache=\"{name}\"}}"), float(figure(counts))));
+        let rows =
+            caches.iter().map(|(name, counts)| (format!("{{cache=\"{name}\"}}"), float(figure(counts))));
         push_family(out, family, rows);
     }
     let help = "Bytes that remote write requests hold while they are stored.";

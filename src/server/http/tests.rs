@@ -48,7 +48,8 @@ async fn rooms() -> Rooms {
         registry: Arc::clone(&registry),
         shutdown: Shutdown::new(),
     };
-    let store = Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("an empty store");
+    let store =
+        Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("an empty store");
     let ground = EngineGround { pools: pools.clone(), clock, registry };
     let engine = Arc::new(Engine::new(QuerySettings::default(), ground).expect("an engine"));
     let write_memory = MemoryBudget::new("test", 1 << 30);

@@ -116,7 +116,9 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
                 return Err(format!("not supported yet: remote write 2.0 ({VERSION_2}); send {VERSION_1}"));
             }
             Some(("proto", other)) => {
-                return Err(format!("got {content_type} content type; unknown type for remote write protobuf message {other}"));
+                return Err(format!(
+                    "got {content_type} content type; unknown type for remote write protobuf message {other}"
+                ));
             }
             _ => {}
         }
@@ -232,7 +234,13 @@ fn collect(rooms: &Rooms, request: &WriteRequest<'_>) -> Result<(Rows, Refused)>
 }
 
 impl Rows {
-    fn add(&mut self, rooms: &Rooms, series: &SeriesRef<'_, '_>, labels: &LabelPairs<'_>, refused: &mut Refused) {
+    fn add(
+        &mut self,
+        rooms: &Rooms,
+        series: &SeriesRef<'_, '_>,
+        labels: &LabelPairs<'_>,
+        refused: &mut Refused,
+    ) {
         let name = quote(labels.metric());
         refused.add(series.histograms, || format!("not supported yet: native histograms (metric {name})"));
         refused.add(series.exemplars, || format!("not supported yet: exemplars (metric {name})"));
@@ -242,7 +250,8 @@ impl Rows {
         let mut canonical = Vec::new();
         labels.push_canonical(&mut canonical);
         let shown = || format!("series {}{}", labels.metric(), LabelsRef::trusted(&canonical));
-        let handle = match rooms.store.resolve(&rooms.tenant, labels.metric(), LabelsRef::trusted(&canonical)) {
+        let handle = match rooms.store.resolve(&rooms.tenant, labels.metric(), LabelsRef::trusted(&canonical))
+        {
             Ok(handle) => handle,
             Err(error) => return refused.add(series.samples.len(), || format!("{error}, {}", shown())),
         };
