@@ -26,7 +26,7 @@ pub(super) async fn instant(State(door): State<Arc<Door>>, form: Form) -> Reply 
     let limit = form.limit()?;
     let time_ms = form.time_or("time", door.clock.now_ms())?;
     let question = question(&form, Times::Instant { time_ms })?;
-    ask(rooms, &form, question, limit).await
+    ask(rooms, question, limit, !form.value("stats").is_empty()).await
 }
 
 /// GET or POST `/query_range`.
@@ -50,7 +50,7 @@ pub(super) async fn range(State(door): State<Arc<Door>>, form: Form) -> Reply {
         ));
     }
     let question = question(&form, Times::Range { start_ms, end_ms, step_ms })?;
-    ask(rooms, &form, question, limit).await
+    ask(rooms, question, limit, !form.value("stats").is_empty()).await
 }
 
 /// What both have in common, in the order in which Prometheus looks at it.
@@ -68,14 +68,14 @@ fn question(form: &Form, times: Times) -> Result<Question, ApiError> {
     Ok(Question { text: form.value("query").to_owned(), times, lookback_ms, timeout })
 }
 
-async fn ask(rooms: &Rooms, form: &Form, question: Question, limit: Option<usize>) -> Reply {
+async fn ask(rooms: &Rooms, question: Question, limit: Option<usize>, stats: bool) -> Reply {
     let data = rooms.data();
     let mut found = rooms.engine.promql(&data, &question).await.map_err(query_error)?;
     let truncated = limit.is_some_and(|limit| found.truncate(limit));
     if truncated {
         found.warnings.push(TRUNCATED.to_owned());
     }
-    if !form.value("stats").is_empty() {
+    if stats {
         found.infos.push("not supported yet: the parameter stats".to_owned());
     }
     abridge(&mut found.warnings, "warning");

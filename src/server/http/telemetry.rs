@@ -8,7 +8,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::reply::text;
-use super::{Door, Reload};
 use super::{Door, Reload, Rooms};
 use crate::model::push_go_float;
 use crate::model::time::{count_to_f64, ms_to_seconds};
