@@ -1,9 +1,31 @@
 //! The read house: a question in, record batches out. Its inner rooms are private.
+//!
+//! [`Engine::promql`] → `promql` (text → tree) → `translate` (tree → `plan`) → `exec` (operators) → [`Answer`].
 
+mod answer;
+mod engine;
 mod exec;
 mod plan;
 mod promql;
+mod run;
 mod settings;
 mod sql;
+#[cfg(test)]
+mod tests;
+mod translate;
 
+pub use answer::{Answer, AnswerSeries, Question, Shape, Times};
+pub use engine::{Engine, EngineGround};
+pub use exec::Data;
 pub use settings::QuerySettings;
+
+use crate::error::Result;
+use crate::model::Matcher;
+
+/// Reads a selector alone, as in `match[]=up{job="x"}`: its matchers, the name's among them.
+///
+/// # Errors
+/// `Syntax` with its place, in Prometheus' words.
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>> {
+    promql::parse_selector(text)
+}

@@ -1,4 +1,26 @@
 //! The physical side: kernels over one series, aggregation over many, and DataFusion operators around them.
 
 mod aggregate;
+mod batch;
+mod error;
+mod grid_aggregate;
+mod grid_map;
 mod kernel;
+mod labels;
+mod lower;
+mod operator;
+mod series_scan;
+mod small;
+mod source;
+
+pub(crate) use batch::View;
+pub(crate) use error::{inward, too_many_samples};
+pub(crate) use kernel::bits;
+pub(crate) use labels::{compare, in_output_order};
+pub(crate) use lower::{Lower, PromPlanner, selections};
+pub(crate) use operator::{Yielder, read_all};
+pub(crate) use small::{Merged, MergedRow};
+pub use source::Data;
+#[cfg(test)]
+pub(crate) use source::MemorySeries;
+pub(crate) use source::Source;

@@ -1,9 +1,29 @@
 //! What a question means: evaluation times, functions and the logical nodes. No text, no data.
+//!
+//! A plan is a tree of DataFusion extension nodes, one a construct; in every relation one row is one series with
+//! the constant schema of [`GridSchema`]. Labels are bytes in one column: they become columns only above
+//! `promql()` in SQL.
 
+mod aggregate;
+mod annotation;
 mod function;
 mod grid;
+mod map;
+mod node;
 mod scalar;
+mod schema;
+mod selector;
+mod small;
+mod window;
 
+pub(crate) use aggregate::{Aggregate, Grouping};
+pub(crate) use annotation::{Annotation, Annotations, Position};
 pub(crate) use function::{AggregateOp, InstantFunction, ScalarOp, WindowFunction};
 pub(crate) use grid::{Grid, Windows};
-pub(crate) use scalar::StepScalar;
+pub(crate) use map::{Instant, ScalarBinary};
+pub(crate) use node::Node;
+pub(crate) use scalar::{ScalarArgument, StepScalar};
+pub(crate) use schema::{DROP_NAME, GRID, GridSchema, LABELS};
+pub(crate) use selector::{Selected, Selector, Take};
+pub(crate) use small::{Literal, ScalarOf, Sort, Unique};
+pub(crate) use window::Window;

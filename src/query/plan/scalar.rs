@@ -97,3 +97,24 @@ impl std::fmt::Display for StepScalar {
         }
     }
 }
+
+/// A scalar argument of a node: none, known, or the node's last input.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum ScalarArgument {
+    /// The construct has none.
+    None,
+    /// Known while planning.
+    Known(StepScalar),
+    /// One row of the last input.
+    Input,
+}
+
+impl std::fmt::Display for ScalarArgument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Known(value) => write!(f, " {value}"),
+            Self::Input => f.write_str(" scalar"),
+        }
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn is_valid(&self, step: usize) -> bool {
+    pub(crate) fn is_valid(&self, step: usize) -> bool {
         self.valid.is_none_or(|words| bits::get(words, step))
     }
 }
@@ -151,9 +151,7 @@ impl Presence {
         let words = self.room(group);
         match valid {
             Some(valid) => words.iter_mut().zip(valid).for_each(|(word, valid)| *word |= valid),
-            None => {
-                bits::fill(words, steps, |_| true);
-            }
+            None => bits::set_all(words, steps),
         }
     }
 

@@ -23,6 +23,21 @@ pub(crate) fn fill(words: &mut [u64], steps: usize, mut valid: impl FnMut(usize)
     set
 }
 
+/// The words of a row that has all its steps.
+pub(crate) fn all(steps: usize) -> Vec<u64> {
+    let mut words = vec![0; word_count(steps)];
+    set_all(&mut words, steps);
+    words
+}
+
+/// Sets the bits of all steps.
+pub(crate) fn set_all(words: &mut [u64], steps: usize) {
+    words.fill(u64::MAX);
+    if let (Some(last), rest @ 1..) = (words.last_mut(), steps % 64) {
+        *last = (1 << rest) - 1;
+    }
+}
+
 /// Whether bit k is set.
 #[inline]
 pub(crate) fn get(words: &[u64], step: usize) -> bool {

@@ -1,0 +1,295 @@
+//! The façade of PromQL: a question over a snapshot in, an answer out.
+//!
+//! ```text
+//!   text ─parse─► tree ─translate─► logical plan ─select (io)─► lower ─► operators ─run (cpu)─► Answer
+//! ```
+//!
+//! It admits so many queries at a time, ends those that run too long, and ends them too when the future that
+//! [`Engine::promql`] returned is dropped. Each query has its own memory account.
+
+use std::collections::HashMap as StdHashMap;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::execution::TaskContext;
+use datafusion::execution::config::SessionConfig;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::displayable;
+use hashbrown::HashMap;
+use tokio::sync::Semaphore;
+
+use super::answer::{Answer, AnswerSeries, Question, Shape, Times};
+use super::exec::{self, Data, Lower, PromPlanner, Source, inward};
+use super::plan::{Annotations, Grid, GridSchema, Selected, Selector};
+use super::promql::functions::ValueType;
+use super::settings::QuerySettings;
+use super::translate::{Translated, Translator};
+use super::{promql, run};
+use crate::error::{Error, Kind, Result};
+use crate::runtime::{Clock, Counter, Histogram, Pools, Registry};
+
+/// What an engine stands on.
+#[derive(Debug, Clone)]
+pub struct EngineGround {
+    /// Where work runs.
+    pub pools: Pools,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where queries are counted.
+    pub registry: Arc<Registry>,
+}
+
+/// The PromQL engine; one a process, shared.
+#[derive(Debug)]
+pub struct Engine {
+    settings: QuerySettings,
+    ground: EngineGround,
+    admission: Semaphore,
+    threads: usize,
+    config: SessionConfig,
+    runtime: RuntimeEnv,
+    answered: Counter,
+    failed: Counter,
+    seconds: Histogram,
+}
+
+/// A query with less work than this (samples and cells) runs where it was asked: a hop to another thread would
+/// cost more.
+const SMALL: u64 = 100_000;
+
+/// Bytes of a sample: the unit of the sample limit.
+const SAMPLE_BYTES: usize = 16;
+
+/// A query that is translated, with the surroundings of its run.
+struct Prepared {
+    translated: Translated,
+    schema: GridSchema,
+    annotations: Annotations,
+    is_instant: bool,
+}
+
+impl Engine {
+    /// An engine with these settings.
+    ///
+    /// # Errors
+    /// `Internal` when DataFusion's environment cannot be made.
+    pub fn new(settings: QuerySettings, ground: EngineGround) -> Result<Self> {
+        let config = SessionConfig::new().with_create_default_catalog_and_schema(false);
+        let runtime = RuntimeEnvBuilder::new().build().map_err(inward)?;
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let counter = |result| {
+            let help = "PromQL queries by result.";
+            ground.registry.counter("quipu_query_total", help, &[("result", result)])
+        };
+        let bounds = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+        let help = "How long PromQL queries took.";
+        Ok(Self {
+            admission: Semaphore::new(settings.max_concurrency.max(1)),
+            answered: counter("success"),
+            failed: counter("error"),
+            seconds: ground.registry.histogram("quipu_query_seconds", help, &[], &bounds),
+            settings,
+            ground,
+            threads,
+            config,
+            runtime,
+        })
+    }
+
+    /// Answers a question from what a snapshot sees.
+    ///
+    /// # Errors
+    /// `Syntax`, `Invalid` and `Unsupported` for the text; `Execution` where the data does not allow the
+    /// operation; `Limit`, `Timeout`; what the store says.
+    pub async fn promql(&self, data: &Data, question: &Question) -> Result<Answer> {
+        let started = self.ground.clock.monotonic();
+        let answer = self.bounded(data, question).await;
+        self.seconds.observe(self.ground.clock.monotonic().saturating_sub(started).as_secs_f64());
+        if answer.is_ok() {
+            self.answered.inc();
+        } else {
+            self.failed.inc();
+        }
+        answer
+    }
+
+    /// The logical and the physical plan of a question, as text.
+    ///
+    /// # Errors
+    /// As [`Engine::promql`].
+    pub async fn explain(&self, data: &Data, question: &Question) -> Result<String> {
+        let prepared = self.prepare(question)?;
+        let plan = match prepared.translated {
+            Translated::Plan { plan, .. } => plan,
+            Translated::Samples(selector) => return Ok(format!("PromSelector: {selector}\n")),
+            Translated::Text(text) => return Ok(format!("{text:?}\n")),
+        };
+        let selections = select(data, &plan).await?;
+        let lower = self.lower(selections, prepared.annotations, self.threads);
+        let state = self.state(lower);
+        let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(inward)?;
+        Ok(format!("{}\n\n{}", plan.display_indent(), displayable(physical.as_ref()).indent(false)))
+    }
+
+    /// A session without functions, catalog and rules: a PromQL plan needs none of them.
+    fn state(&self, lower: Lower) -> SessionState {
+        SessionStateBuilder::new()
+            .with_config(self.config.clone())
+            .with_runtime_env(Arc::new(self.runtime.clone()))
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(Vec::new())
+            .with_physical_optimizer_rules(Vec::new())
+            .with_query_planner(Arc::new(PromPlanner::new(lower)))
+            .build()
+    }
+
+    async fn bounded(&self, data: &Data, question: &Question) -> Result<Answer> {
+        let limit = self.settings.timeout.as_std();
+        let limit = question.timeout.map_or(limit, |asked| asked.min(limit));
+        let timed_out = |stage| Error::new(Kind::Timeout, format!("query timed out in {stage}"));
+        let clock = self.ground.clock;
+        let started = clock.monotonic();
+        let waited = clock.within(limit, self.admission.acquire()).await;
+        let _place = waited
+            .ok_or_else(|| timed_out("query queue"))?
+            .map_err(|e| Error::internal("the queue of queries is closed").caused_by(e))?;
+        let left = limit.saturating_sub(clock.monotonic().saturating_sub(started));
+        let answer = clock.within(left.max(Duration::from_nanos(1)), self.evaluate(data, question)).await;
+        answer.ok_or_else(|| timed_out("expression evaluation"))?
+    }
+
+    fn prepare(&self, question: &Question) -> Result<Prepared> {
+        let mut expr = promql::parse(&question.text)?;
+        let (grid, end_ms, step_ms) = match question.times {
+            Times::Instant { time_ms } => (Grid::instant(time_ms), time_ms, 0),
+            Times::Range { start_ms, end_ms, step_ms } => {
+                (Grid::range(start_ms, end_ms, step_ms)?, end_ms, step_ms)
+            }
+        };
+        let is_instant = matches!(question.times, Times::Instant { .. });
+        if !is_instant && !matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
+            return Err(Error::invalid(format!(
+                "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+                expr.value_type().documented()
+            )));
+        }
+        let range_ms = end_ms.saturating_sub(grid.start_ms());
+        promql::resolve_durations(&mut expr, &question.text, step_ms, range_ms)?;
+        let (schema, annotations) = (GridSchema::new(grid)?, Annotations::new(&question.text));
+        let translator = Translator {
+            schema: &schema,
+            end_ms,
+            lookback_ms: question.lookback_ms.unwrap_or_else(|| self.settings.lookback_delta.as_time()),
+            immediate_names: !self.settings.delayed_name_removal,
+            annotations: &annotations,
+        };
+        let translated = translator.translate(&expr)?;
+        Ok(Prepared { translated, schema, annotations, is_instant })
+    }
+
+    async fn evaluate(&self, data: &Data, question: &Question) -> Result<Answer> {
+        let Prepared { translated, schema, annotations, is_instant } = self.prepare(question)?;
+        let grid = *schema.grid();
+        let mut answer = match translated {
+            Translated::Text(text) => Answer::of_text(text, grid),
+            Translated::Samples(selector) => self.samples(data, selector, &schema).await?,
+            Translated::Plan { plan, is_scalar, is_ordered } => {
+                let shape = match (is_instant, is_scalar) {
+                    (true, true) => Shape::Scalar,
+                    (true, false) => Shape::Vector,
+                    (false, _) => Shape::Matrix,
+                };
+                let series = self.plan(data, plan, &schema, &annotations).await?;
+                let mut answer = Answer::new(shape, grid, series);
+                if !(is_instant && is_ordered) {
+                    answer.sort();
+                }
+                answer
+            }
+        };
+        (answer.warnings, answer.infos) = annotations.take();
+        Ok(answer)
+    }
+
+    async fn plan(
+        &self,
+        data: &Data,
+        plan: LogicalPlan,
+        schema: &GridSchema,
+        annotations: &Annotations,
+    ) -> Result<Vec<AnswerSeries>> {
+        let selections = select(data, &plan).await?;
+        let steps = u64::try_from(schema.grid().steps()).unwrap_or(u64::MAX);
+        let work = selections.values().map(|source| source.work(steps)).fold(0, u64::saturating_add);
+        let is_small = work < SMALL;
+        // With many queries at a time each is read in fewer parts: they already keep all threads busy.
+        let running = self.settings.max_concurrency.max(1) - self.admission.available_permits();
+        let partitions = if is_small { 1 } else { (self.threads / running.max(1)).max(1) };
+        let lower = self.lower(selections, annotations.clone(), partitions);
+        let physical = lower.whole(&plan)?;
+        let evaluation = run::collect(physical, self.task_context(), schema.clone(), self.ground.clock);
+        if is_small {
+            return evaluation.await;
+        }
+        run::to_the_end(self.ground.pools.spawn_cpu(evaluation)).await
+    }
+
+    fn lower(
+        &self,
+        selections: HashMap<Selected, Source>,
+        annotations: Annotations,
+        partitions: usize,
+    ) -> Lower {
+        Lower {
+            selections: Arc::new(selections),
+            annotations,
+            immediate_names: !self.settings.delayed_name_removal,
+            partitions,
+            clock: self.ground.clock,
+        }
+    }
+
+    /// A context without function maps, with the query's own memory account.
+    fn task_context(&self) -> Arc<TaskContext> {
+        let runtime = RuntimeEnv { memory_pool: Arc::new(self.memory()), ..self.runtime.clone() };
+        Arc::new(TaskContext::new(
+            None,
+            String::new(),
+            self.config.clone(),
+            StdHashMap::new(),
+            StdHashMap::new(),
+            StdHashMap::new(),
+            StdHashMap::new(),
+            Arc::new(runtime),
+        ))
+    }
+
+    fn memory(&self) -> GreedyMemoryPool {
+        let samples = usize::try_from(self.settings.max_samples).unwrap_or(usize::MAX);
+        GreedyMemoryPool::new(samples.saturating_mul(SAMPLE_BYTES))
+    }
+
+    /// A range vector as stored.
+    async fn samples(&self, data: &Data, selector: Selector, schema: &GridSchema) -> Result<Answer> {
+        let selected = selector.selected(schema)?;
+        let source = data.select(&selected).await?;
+        let series = run::samples(&source, selected.span_ms, self.settings.max_samples).await?;
+        let mut answer = Answer::new(Shape::Matrix, *schema.grid(), series);
+        answer.sort();
+        Ok(answer)
+    }
+}
+
+/// Makes all selections of a plan, one after the other: they share what they read of the index.
+async fn select(data: &Data, plan: &LogicalPlan) -> Result<HashMap<Selected, Source>> {
+    let mut made = HashMap::new();
+    for selected in exec::selections(plan)? {
+        let source = data.select(&selected).await?;
+        made.insert(selected, source);
+    }
+    Ok(made)
+}

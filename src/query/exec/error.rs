@@ -1,0 +1,36 @@
+//! Errors across DataFusion: ours travel inside its own and come out as they were.
+
+use std::sync::Arc;
+
+use datafusion::common::DataFusionError;
+
+use crate::error::{Error, Kind};
+
+/// Wraps one of ours for a stream or a planner.
+pub(crate) fn outward(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Takes ours out again; what DataFusion itself says keeps its words.
+pub(crate) fn inward(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::internal("the plan failed").caused_by(other),
+        },
+        DataFusionError::Context(_, inner) => inward(*inner),
+        DataFusionError::Diagnostic(_, inner) => inward(*inner),
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => inward(inner),
+            Err(shared) => Error::internal(shared.to_string()),
+        },
+        DataFusionError::ResourcesExhausted(what) => too_many_samples().with("memory", what),
+        other => Error::internal("the plan failed").caused_by(other),
+    }
+}
+
+/// A query passed the limit of samples that it may hold, in Prometheus' words.
+pub(crate) fn too_many_samples() -> Error {
+    let text = "query processing would load too many samples into memory in query execution";
+    Error::new(Kind::Limit, text).with("setting", "quipu.query.max_samples")
+}

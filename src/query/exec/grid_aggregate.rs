@@ -1,0 +1,385 @@
+//! GridAggregate: reads all partitions of its input itself, one task each with its own accumulators, and merges
+//! them in partition order. Its one output partition has a row a group (or the chosen series).
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, Gauge, MetricBuilder, Time};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::StreamExt;
+use hashbrown::HashMap;
+
+use super::aggregate::Accumulator;
+use super::batch::{Rows, View, batch_rows};
+use super::error::inward;
+use super::kernel::bits;
+use super::labels::push_group;
+use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
+use crate::error::{Error, Kind, Result};
+use crate::model::LabelsRef;
+use crate::query::plan::{Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar};
+use crate::runtime::Clock;
+
+/// What the operator needs to know besides its input.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Names are removed at once: a row that drops its name is grouped without it.
+    pub(crate) immediate_names: bool,
+    pub(crate) annotations: Annotations,
+    pub(crate) clock: Clock,
+}
+
+/// The operator.
+#[derive(Debug)]
+pub(crate) struct GridAggregateExec {
+    aggregate: Aggregate,
+    input: Arc<dyn ExecutionPlan>,
+    argument: ScalarInput,
+    schema: GridSchema,
+    settings: Settings,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl GridAggregateExec {
+    pub(crate) fn new(
+        aggregate: Aggregate,
+        input: &Arc<dyn ExecutionPlan>,
+        argument: ScalarInput,
+        schema: &GridSchema,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            aggregate,
+            input: Arc::clone(input),
+            argument,
+            schema: schema.clone(),
+            settings,
+            properties: properties(schema, 1),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+
+    /// Says what is wrong with the argument, before any row is read.
+    fn check(&self, argument: Option<&StepScalar>) -> Result<()> {
+        let Some(argument) = argument else { return Ok(()) };
+        let values = argument.distinct();
+        match self.aggregate.op {
+            AggregateOp::Quantile => self.warn_quantile(values),
+            AggregateOp::TopK | AggregateOp::BottomK => return check_k(values),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn warn_quantile(&self, values: &[f64]) {
+        let (mut low, mut high, mut nan) = (f64::INFINITY, f64::NEG_INFINITY, false);
+        for value in values {
+            (low, high, nan) = (low.min(*value), high.max(*value), nan | value.is_nan());
+        }
+        let warn = |got| {
+            self.settings.annotations.add(Annotation::QuantileOutOfRange(got), self.aggregate.position);
+        };
+        if nan {
+            warn(f64::NAN);
+        }
+        // Where one is NaN Prometheus cannot tell the extremes any more.
+        if high > 1.0 && !nan {
+            warn(high);
+        }
+        if low < 0.0 && !nan {
+            warn(low);
+        }
+    }
+}
+
+/// k must be a number that fits 64 bits, unless it is below 1 at every step.
+fn check_k(values: &[f64]) -> Result<()> {
+    /// 2^63.
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    let fail = |message: String| Err(Error::new(Kind::Execution, message));
+    if values.iter().any(|k| k.is_nan()) {
+        return fail("Parameter value is NaN".to_owned());
+    }
+    if values.iter().all(|k| *k < 1.0) {
+        return Ok(());
+    }
+    if let Some(k) = values.iter().find(|k| **k <= -LIMIT) {
+        return fail(format!("Scalar value {k} underflows int64"));
+    }
+    if let Some(k) = values.iter().find(|k| **k >= LIMIT) {
+        return fail(format!("Scalar value {k} overflows int64"));
+    }
+    Ok(())
+}
+
+impl DisplayAs for GridAggregateExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GridAggregateExec: {}", self.aggregate)
+    }
+}
+
+impl ExecutionPlan for GridAggregateExec {
+    operator!("GridAggregateExec");
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        std::iter::once(&self.input).chain(self.argument.plan()).collect()
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let argument = self.argument.replace(children.get(1).cloned());
+        let (aggregate, settings) = (self.aggregate.clone(), self.settings.clone());
+        Ok(Arc::new(Self::new(aggregate, &children[0], argument, &self.schema, settings)))
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let inputs = start_all(&self.input, &context)?;
+        let run = Run {
+            exec: Self {
+                properties: Arc::clone(&self.properties),
+                metrics: self.metrics.clone(),
+                ..Self::new(
+                    self.aggregate.clone(),
+                    &self.input,
+                    self.argument.clone(),
+                    &self.schema,
+                    self.settings.clone(),
+                )
+            },
+            base: BaselineMetrics::new(&self.metrics, 0),
+            merge_time: MetricBuilder::new(&self.metrics).subset_time("merge_time", 0),
+            groups: MetricBuilder::new(&self.metrics).counter("groups", 0),
+            peak: MetricBuilder::new(&self.metrics).gauge("accumulator_bytes", 0),
+        };
+        let batches = futures::stream::once(run.all(inputs, context));
+        // One output batch a group range: see `Run::all`.
+        let flat = batches.flat_map(|all| match all {
+            Ok(batches) => futures::stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
+            Err(error) => futures::stream::iter(vec![Err(error)]),
+        });
+        Ok(stream(&self.schema, flat))
+    }
+}
+
+/// One execution.
+struct Run {
+    exec: GridAggregateExec,
+    base: BaselineMetrics,
+    merge_time: Time,
+    groups: Count,
+    peak: Gauge,
+}
+
+impl Run {
+    async fn all(
+        self,
+        inputs: Vec<SendableRecordBatchStream>,
+        context: Arc<TaskContext>,
+    ) -> Result<Vec<RecordBatch>> {
+        let argument = self.exec.argument.get(&context).await?;
+        self.exec.check(argument.as_ref())?;
+        let argument = argument.unwrap_or(StepScalar::Constant(0.0));
+        let steps = self.exec.schema.grid().steps();
+        let folds = inputs.into_iter().enumerate().map(|(partition, input)| {
+            let name = format!("GridAggregateExec[{partition}]");
+            let fold = Fold {
+                accumulator: Accumulator::new(self.exec.aggregate.op, steps, &argument),
+                groups: Groups::default(),
+                series: Vec::new(),
+                grouping: self.exec.aggregate.grouping.clone(),
+                immediate_names: self.exec.settings.immediate_names,
+                reservation: MemoryConsumer::new(name).register(context.memory_pool()),
+            };
+            fold.run(input, Yielder::new(self.exec.settings.clock), self.base.elapsed_compute().clone())
+        });
+        let mut folds = gather(folds.collect()).await?.into_iter();
+        let Some(mut whole) = folds.next() else { return Ok(Vec::new()) };
+        for part in folds {
+            let _timer = self.merge_time.timer();
+            whole.merge(part)?;
+        }
+        self.peak.set(whole.accumulator.bytes());
+        self.groups.add(whole.groups.len());
+        let batches = whole.finish(self.exec.aggregate.op, &self.exec.schema)?;
+        self.base.record_output(batches.iter().map(RecordBatch::num_rows).sum());
+        self.base.done();
+        Ok(batches)
+    }
+}
+
+/// Group keys (labels) with their ids, and whether a group's name goes at the end.
+#[derive(Debug, Default)]
+struct Groups {
+    ids: HashMap<Box<[u8]>, usize>,
+    keys: Vec<Box<[u8]>>,
+    drop_name: Vec<bool>,
+    bytes: usize,
+}
+
+impl Groups {
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn id(&mut self, key: &[u8], drop_name: bool) -> usize {
+        if let Some(id) = self.ids.get(key) {
+            self.drop_name[*id] |= drop_name;
+            return *id;
+        }
+        let id = self.keys.len();
+        self.ids.insert(key.into(), id);
+        self.keys.push(key.into());
+        self.drop_name.push(drop_name);
+        self.bytes += 2 * key.len() + 64;
+        id
+    }
+}
+
+/// One partition being aggregated.
+struct Fold {
+    accumulator: Accumulator,
+    groups: Groups,
+    /// The series that topk and bottomk may choose: labels, and whether the name goes.
+    series: Vec<(Box<[u8]>, bool)>,
+    grouping: Grouping,
+    immediate_names: bool,
+    reservation: MemoryReservation,
+}
+
+impl Fold {
+    async fn run(
+        mut self,
+        mut input: SendableRecordBatchStream,
+        mut yielder: Yielder,
+        time: Time,
+    ) -> Result<Self> {
+        let mut cache = Cache::default();
+        let mut words = Vec::new();
+        while let Some(batch) = input.next().await {
+            yielder.check().await;
+            let batch = batch.map_err(inward)?;
+            let _timer = time.timer();
+            let view = View::of(&batch);
+            cache.follow(&view);
+            for row in 0..view.len() {
+                self.add(&view, row, &mut cache, &mut words)?;
+            }
+            self.reservation.try_resize(self.bytes()).map_err(inward)?;
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, view: &View<'_>, row: usize, cache: &mut Cache, words: &mut Vec<u64>) -> Result<()> {
+        let drop_name = view.drop_name(row);
+        let slot = &mut cache.groups[view.key(row) * 2 + usize::from(drop_name)];
+        if *slot == usize::MAX {
+            cache.key.clear();
+            let nameless = drop_name && self.immediate_names;
+            push_group(&mut cache.key, view.labels(row), &self.grouping, nameless);
+            *slot = self.groups.id(&cache.key, drop_name);
+        }
+        let series = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
+        if self.accumulator.add(*slot, series, &view.row(row, words)) {
+            self.series.push((view.labels(row).as_bytes().into(), drop_name));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.accumulator.bytes() + self.groups.bytes
+    }
+
+    fn merge(&mut self, other: Self) -> Result<()> {
+        let keys = other.groups.keys.iter().zip(&other.groups.drop_name);
+        let mapping: Vec<usize> = keys.map(|(key, drop_name)| self.groups.id(key, *drop_name)).collect();
+        let first = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
+        self.series.extend(other.series);
+        self.accumulator.merge(other.accumulator, &mapping, first);
+        drop(other.reservation);
+        self.reservation.try_resize(self.bytes()).map_err(inward)
+    }
+
+    fn finish(mut self, op: AggregateOp, schema: &GridSchema) -> Result<Vec<RecordBatch>> {
+        let steps = schema.grid().steps();
+        let mut out = Output { batches: Vec::new(), rows: None, schema };
+        if op.keeps_series() {
+            for chosen in self.accumulator.chosen() {
+                let (labels, drop_name) = &self.series[chosen.series as usize];
+                out.push(labels, *drop_name, &chosen.values, &chosen.valid)?;
+            }
+            return out.finish();
+        }
+        let (mut values, mut valid) = (vec![0.0; steps], vec![0; bits::word_count(steps)]);
+        for group in 0..self.groups.len() {
+            self.accumulator.finish(group, &mut values, &mut valid);
+            let key = LabelsRef::trusted(&self.groups.keys[group]);
+            out.push(key.as_bytes(), self.groups.drop_name[group], &values, &valid)?;
+        }
+        out.finish()
+    }
+}
+
+fn too_many_series() -> Error {
+    Error::new(Kind::Limit, "more than 2^32 series in one aggregation")
+}
+
+/// Output rows in batches of the usual size.
+struct Output<'a> {
+    batches: Vec<RecordBatch>,
+    rows: Option<Rows>,
+    schema: &'a GridSchema,
+}
+
+impl Output<'_> {
+    fn push(&mut self, labels: &[u8], drop_name: bool, values: &[f64], valid: &[u64]) -> Result<()> {
+        let set = bits::count(valid);
+        if set == 0 {
+            return Ok(());
+        }
+        let rows = self.rows.get_or_insert_with(|| Rows::new(self.schema, 1));
+        rows.push(labels, drop_name, values, (set < values.len()).then_some(valid));
+        if rows.len() >= batch_rows(values.len()) {
+            self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<RecordBatch>> {
+        self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
+        Ok(self.batches)
+    }
+}
+
+/// Dictionary key (and whether the name goes) → group, for as long as batches share their dictionary.
+#[derive(Debug, Default)]
+struct Cache {
+    groups: Vec<usize>,
+    dictionary: (usize, usize),
+    key: Vec<u8>,
+}
+
+impl Cache {
+    fn follow(&mut self, view: &View<'_>) {
+        let dictionary = view.dictionary();
+        // Kept alive by the batch; an equal address and length is the same array or one with the same contents'
+        // place, so offsets are compared too.
+        let identity = (dictionary.value_data().as_ptr().addr(), dictionary.value_offsets().as_ptr().addr());
+        if self.dictionary != identity || self.groups.len() != dictionary.len() * 2 {
+            self.dictionary = identity;
+            self.groups.clear();
+            self.groups.resize(dictionary.len() * 2, usize::MAX);
+        }
+    }
+}

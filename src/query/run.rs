@@ -1,0 +1,84 @@
+//! Running a plan of operators to its end, and reading samples without one.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::physical_plan::ExecutionPlan;
+use tokio::task::JoinHandle;
+
+use super::answer::AnswerSeries;
+use super::exec::{Merged, Source, View, Yielder, inward, too_many_samples};
+use super::plan::GridSchema;
+use crate::error::{Error, Result};
+use crate::runtime::Clock;
+
+/// The rows of a plan as series: names removed where they go, equal label sets merged or refused.
+pub(super) async fn collect(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    schema: GridSchema,
+    clock: Clock,
+) -> Result<Vec<AnswerSeries>> {
+    let grid = *schema.grid();
+    let memory = MemoryConsumer::new("answer").register(context.memory_pool());
+    let mut yielder = Yielder::new(clock);
+    let mut merged = Merged::new(grid.steps());
+    let mut words = Vec::new();
+    for batches in super::exec::read_all(&plan, &context).await? {
+        for batch in batches {
+            memory.try_grow(batch_bytes(&batch, grid.steps())).map_err(inward)?;
+            let view = View::of(&batch);
+            for row in 0..view.len() {
+                let cells = view.row(row, &mut words);
+                merged.add(view.labels(row), view.drop_name(row), &cells, false)?;
+            }
+            yielder.check().await;
+        }
+    }
+    Ok(merged.into_rows().into_iter().map(|row| AnswerSeries::steps(grid, row)).collect())
+}
+
+fn batch_bytes(batch: &RecordBatch, steps: usize) -> usize {
+    batch.num_rows().saturating_mul(steps).saturating_mul(8)
+}
+
+/// Waits for a task and ends it when the caller goes away.
+pub(super) async fn to_the_end<T>(task: JoinHandle<Result<T>>) -> Result<T> {
+    struct AbortOnDrop<T>(JoinHandle<T>);
+    impl<T> Drop for AbortOnDrop<T> {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let mut task = AbortOnDrop(task);
+    let joined = (&mut task.0).await;
+    joined.unwrap_or_else(|e| Err(Error::internal("a query did not end").caused_by(e)))
+}
+
+/// The samples of a selection inside a span, as stored; series without any are left out.
+pub(super) async fn samples(
+    source: &Source,
+    (from, to): (i64, i64),
+    max_samples: u64,
+) -> Result<Vec<AnswerSeries>> {
+    let mut series = Vec::new();
+    let mut total = 0_u64;
+    let mut reader = source.scan(0..source.len())?;
+    while let Some(rows) = reader.next().await? {
+        let first = rows.timestamps.partition_point(|t| *t < from);
+        let end = rows.timestamps.partition_point(|t| *t <= to);
+        if first >= end {
+            continue;
+        }
+        total = total.saturating_add(u64::try_from(end - first).unwrap_or(u64::MAX));
+        if total > max_samples {
+            return Err(too_many_samples().with("limit", max_samples));
+        }
+        let (timestamps, values) = (rows.timestamps[first..end].to_vec(), rows.values[first..end].to_vec());
+        let labels = source.labels(rows.index);
+        series.push(AnswerSeries::samples(labels, timestamps, values));
+    }
+    Ok(series)
+}

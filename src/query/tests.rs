@@ -1,0 +1,214 @@
+//! The PromQL engine over series in memory: what is refused, how plans look, and the conformance scripts.
+
+mod script;
+
+use std::sync::Arc;
+
+use super::exec::MemorySeries;
+use super::*;
+use crate::error::{Kind, Result};
+use crate::model::{Labels, SeriesKey};
+use crate::runtime::{Clock, Pools, Registry};
+
+fn engine(delayed_name_removal: bool) -> Engine {
+    let settings = QuerySettings { delayed_name_removal, ..QuerySettings::default() };
+    let ground = EngineGround { pools: Pools::current(), clock: Clock::real(), registry: Registry::new() };
+    Engine::new(settings, ground).expect("an engine")
+}
+
+fn series(metric: &str, labels: &[(&str, &str)], points: &[(i64, f64)]) -> MemorySeries {
+    MemorySeries {
+        key: SeriesKey {
+            metric: Arc::from(metric),
+            labels: Labels::from_pairs(labels.iter().copied()).expect("labels"),
+        },
+        timestamps: points.iter().map(|(t, _)| *t).collect(),
+        values: points.iter().map(|(_, v)| *v).collect(),
+        stale_at: Vec::new(),
+    }
+}
+
+/// Two counters `m_total` and a gauge `g`, a sample every 15 s for ten minutes.
+fn data() -> Data {
+    let points = |slope: f64| -> Vec<(i64, f64)> {
+        (0..40).map(|k| (k * 15_000, slope * f64::from(u32::try_from(k).expect("small")))).collect()
+    };
+    Data::memory(vec![
+        series("g", &[("job", "a")], &points(-1.0)),
+        series("m_total", &[("job", "a"), ("zone", "1")], &points(1.0)),
+        series("m_total", &[("job", "b"), ("zone", "1")], &points(2.0)),
+    ])
+}
+
+fn instant(text: &str, time_ms: i64) -> Question {
+    Question { text: text.into(), times: Times::Instant { time_ms }, lookback_ms: None, timeout: None }
+}
+
+fn range(text: &str) -> Question {
+    let times = Times::Range { start_ms: 300_000, end_ms: 540_000, step_ms: 60_000 };
+    Question { times, ..instant(text, 0) }
+}
+
+async fn ask(question: &Question) -> Result<Answer> {
+    engine(false).promql(&data(), question).await
+}
+
+fn shown(answer: &Answer) -> Vec<String> {
+    let one = |series: &AnswerSeries| {
+        let labels: Vec<String> = series.labels().map(|(name, value)| format!("{name}={value}")).collect();
+        let points: Vec<String> = series.points().map(|(t, v)| format!("{v}@{t}")).collect();
+        format!("{{{}}} {}", labels.join(","), points.join(" "))
+    };
+    answer.series().iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn answers_have_prometheus_shapes() -> Result<()> {
+    let vector = ask(&instant("m_total", 60_000)).await?;
+    assert_eq!(vector.shape(), Shape::Vector);
+    assert_eq!(
+        shown(&vector),
+        ["{__name__=m_total,job=a,zone=1} 4@60000", "{__name__=m_total,job=b,zone=1} 8@60000"]
+    );
+    let scalar = ask(&instant("time() + 1", 60_000)).await?;
+    assert_eq!((scalar.shape(), shown(&scalar)), (Shape::Scalar, vec!["{} 61@60000".to_owned()]));
+    let samples = ask(&instant("m_total{job=\"a\"}[30s]", 60_000)).await?;
+    assert_eq!(samples.shape(), Shape::Matrix);
+    assert_eq!(shown(&samples), ["{__name__=m_total,job=a,zone=1} 3@45000 4@60000"]);
+    let text = ask(&instant("\"hello\"", 0)).await?;
+    assert_eq!((text.shape(), text.text()), (Shape::String, "hello"));
+    let matrix = ask(&range("1")).await?;
+    assert_eq!(shown(&matrix), ["{} 1@300000 1@360000 1@420000 1@480000 1@540000"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rates_are_summed_over_groups_and_steps() -> Result<()> {
+    let answer = ask(&range("floor(sum by (zone) (increase(m_total[1m])) + 0.5)")).await?;
+    assert_eq!(shown(&answer), ["{zone=1} 12@300000 12@360000 12@420000 12@480000 12@540000"]);
+    assert!(answer.infos.is_empty() && answer.warnings.is_empty());
+    let answer = ask(&range("topk(1, m_total) * scalar(count(m_total))")).await?;
+    assert_eq!(shown(&answer), ["{job=b,zone=1} 80@300000 96@360000 112@420000 128@480000 144@540000"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn annotations_name_the_place() -> Result<()> {
+    let answer = ask(&range("rate(g[1m])")).await?;
+    let text = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\" (1:6)";
+    assert_eq!(answer.infos, [text]);
+    let answer = ask(&instant("quantile(\n  1.5, g)", 60_000)).await?;
+    assert_eq!(answer.warnings, ["PromQL warning: quantile value should be between 0 and 1, got 1.5 (2:3)"]);
+    assert_eq!(shown(&answer), ["{} inf@60000"]);
+    let answer = ask(&range("sort(g)")).await?;
+    assert_eq!(answer.warnings.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn equal_label_sets_are_refused_at_once_or_at_the_end() -> Result<()> {
+    for delayed in [false, true] {
+        let question = instant("-{__name__=~\"g|m_total\", job=\"a\"}", 60_000);
+        let both = Data::memory(vec![
+            series("g", &[("job", "a")], &[(60_000, 1.0)]),
+            series("m_total", &[("job", "a")], &[(60_000, 2.0)]),
+        ]);
+        let error = engine(delayed).promql(&both, &question).await.expect_err("they are equal");
+        assert_eq!(error.message(), "vector cannot contain metrics with the same labelset");
+        assert_eq!(error.kind(), Kind::Execution);
+        let by_name = instant("sum by (__name__) (abs({__name__=~\"g|m_total\"}))", 60_000);
+        let answer = engine(delayed).promql(&both, &by_name).await;
+        // With the names gone at once the two are equal; at the end their groups are.
+        assert!(answer.is_err());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_supported_is_refused_by_name() {
+    let cases = [
+        ("histogram_quantile(0.9, m_total)", "histogram_quantile"),
+        ("deriv(g[5m])", "deriv"),
+        ("absent(g)", "absent"),
+        ("label_replace(g, \"a\", \"b\", \"c\", \"d\")", "label_replace"),
+        ("round(g)", "round"),
+        ("g + g", "+ between two vectors"),
+        ("g and g", "and"),
+        ("g or g", "or"),
+        ("g unless g", "unless"),
+        ("g </ 1", "</"),
+        ("max_over_time(g[5m:1m])", "subquery"),
+        ("g[5m:1m]", "subquery"),
+        ("count_values(\"x\", g)", "count_values"),
+        ("stddev(g)", "stddev"),
+        ("limitk(1, g)", "limitk"),
+        ("rate(g[5m] anchored)", "anchored"),
+        ("g smoothed", "smoothed"),
+    ];
+    for (text, name) in cases {
+        let error = ask(&instant(text, 0)).await.expect_err(text);
+        assert_eq!(error.kind(), Kind::Unsupported, "{text}: {error}");
+        assert_eq!(error.message(), format!("not supported yet: {name}"));
+    }
+}
+
+#[test]
+fn the_list_of_unsupported_names_is_pinned() {
+    use super::plan::WindowFunction;
+    let is_supported = |name: &str| {
+        WindowFunction::from_name(name).is_some() || translate::INSTANT_FUNCTIONS.contains(&name)
+    };
+    let missing: Vec<&str> =
+        promql::functions::FUNCTIONS.iter().map(|f| f.name).filter(|name| !is_supported(name)).collect();
+    insta::assert_snapshot!("unsupported_functions", missing.join("\n"));
+    let missing = promql::ast::AggregateOp::ALL.into_iter().map(promql::ast::AggregateOp::as_str);
+    let missing: Vec<&str> = missing.filter(|name| plan::AggregateOp::from_name(name).is_none()).collect();
+    assert_eq!(missing, ["count_values", "stddev", "stdvar", "limitk", "limit_ratio"]);
+}
+
+#[tokio::test]
+async fn range_queries_answer_vectors_and_scalars_only() {
+    let error = ask(&range("g[5m]")).await.expect_err("a range vector");
+    let text = "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector";
+    assert_eq!((error.kind(), error.message()), (Kind::Invalid, text));
+    assert!(ask(&range("\"text\"")).await.is_err());
+    let backwards = Question { times: Times::Range { start_ms: 1, end_ms: 0, step_ms: 1 }, ..range("g") };
+    assert_eq!(ask(&backwards).await.expect_err("backwards").kind(), Kind::Invalid);
+    for text in ["topk(NaN, g)", "topk(1e30, g)"] {
+        assert_eq!(ask(&range(text)).await.expect_err(text).kind(), Kind::Execution);
+    }
+    for (text, time_ms) in [("g", i64::MIN), ("g offset -1ms", i64::MAX)] {
+        assert_eq!(ask(&instant(text, time_ms)).await.expect_err(text).kind(), Kind::Invalid);
+    }
+}
+
+#[tokio::test]
+async fn plans_show_selector_window_and_aggregation() -> Result<()> {
+    let texts = [
+        "sum by (job) (rate(m_total{job=~\"a|b\"}[5m] offset 1m))",
+        "topk(scalar(g), abs(m_total @ 60) > bool 2)",
+        "quantile_over_time(0.9, g[5m]) - time()",
+        "sort_desc(-m_total)",
+    ];
+    let mut all = String::new();
+    for text in texts {
+        let plans = engine(false).explain(&data(), &instant(text, 300_000)).await?;
+        all.push_str(&format!("# {text}\n{plans}\n"));
+    }
+    // How many parts a scan has depends on the machine.
+    let all: Vec<String> =
+        all.lines().map(|line| line.split(" partitions=").next().unwrap_or(line).to_owned()).collect();
+    insta::assert_snapshot!("plans", all.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn limits_are_named() {
+    let question = range("m_total");
+    let settings = QuerySettings { max_samples: 1, ..QuerySettings::default() };
+    let ground = EngineGround { pools: Pools::current(), clock: Clock::real(), registry: Registry::new() };
+    let engine = Engine::new(settings, ground).expect("an engine");
+    let error = engine.promql(&data(), &question).await.expect_err("too many");
+    assert_eq!(error.kind(), Kind::Limit);
+    assert_eq!(error.get("setting"), Some("quipu.query.max_samples"));
+}

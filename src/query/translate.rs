@@ -1,0 +1,231 @@
+//! Syntax tree → logical plan: what each construct means, and which ones are not supported yet.
+//!
+//! Nothing is evaluated here but scalars that need no data. A construct that is not known is an error with its
+//! name, never something similar.
+
+mod call;
+mod operator;
+
+#[cfg(test)]
+pub(in crate::query) use call::INSTANT_FUNCTIONS;
+
+use datafusion::logical_expr::LogicalPlan;
+
+use super::plan::{
+    Aggregate, AggregateOp, Annotations, Grid, GridSchema, Grouping, Literal, Position, ScalarArgument,
+    Selector, StepScalar, Take, Unique,
+};
+use super::promql::ast::{self, ExprKind};
+use super::promql::duration::Duration;
+use super::promql::{Expr, Span};
+use crate::error::{Error, Result};
+use crate::model::METRIC_NAME;
+
+/// What a query becomes.
+#[derive(Debug)]
+pub(super) enum Translated {
+    /// A plan whose rows are the answer.
+    Plan {
+        plan: LogicalPlan,
+        /// One row without labels, whose values are the scalar.
+        is_scalar: bool,
+        /// The rows of an instant query are in an order that means something.
+        is_ordered: bool,
+    },
+    /// A range vector, as stored: only in instant queries.
+    Samples(Selector),
+    /// A text: only in instant queries.
+    Text(String),
+}
+
+/// Everything that a construct's meaning depends on besides its text.
+#[derive(Debug)]
+pub(super) struct Translator<'a> {
+    pub(super) schema: &'a GridSchema,
+    /// The end that was asked for, ms: `@ end()`. The grid may end before it.
+    pub(super) end_ms: i64,
+    pub(super) lookback_ms: i64,
+    /// Names are removed by each construct and not at the end.
+    pub(super) immediate_names: bool,
+    pub(super) annotations: &'a Annotations,
+}
+
+/// A translated expression.
+#[derive(Debug, Clone)]
+enum Value {
+    Scalar(Scalar),
+    Vector(Vector),
+}
+
+/// A scalar: known now, or one row of a plan.
+#[derive(Debug, Clone)]
+enum Scalar {
+    Known(StepScalar),
+    Plan(LogicalPlan),
+}
+
+/// An instant vector.
+#[derive(Debug, Clone)]
+struct Vector {
+    plan: LogicalPlan,
+    /// No two of its series differ in the name only.
+    has_one_name: bool,
+    /// The same at every step, because of `@`.
+    is_constant: bool,
+}
+
+impl Scalar {
+    /// As a node's argument, with the input that computes it.
+    fn into_argument(self) -> (ScalarArgument, Option<LogicalPlan>) {
+        match self {
+            Self::Known(value) => (ScalarArgument::Known(value), None),
+            Self::Plan(plan) => (ScalarArgument::Input, Some(plan)),
+        }
+    }
+}
+
+impl Translator<'_> {
+    /// A whole query, whose durations are resolved.
+    ///
+    /// # Errors
+    /// `Unsupported` naming the construct; `Invalid` for a type that a range query cannot answer.
+    pub(super) fn translate(&self, expr: &Expr) -> Result<Translated> {
+        let expr = expr.unwrap_parens();
+        match &expr.kind {
+            ExprKind::String(text) => Ok(Translated::Text(String::from_utf8_lossy(&text.bytes).into_owned())),
+            ExprKind::Matrix(matrix) => Ok(Translated::Samples(self.range_selector(matrix)?)),
+            ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
+            _ => {
+                let is_ordered = is_ordered(expr);
+                Ok(match self.value(expr)? {
+                    Value::Scalar(scalar) => {
+                        Translated::Plan { plan: self.scalar_plan(scalar), is_scalar: true, is_ordered }
+                    }
+                    Value::Vector(vector) => {
+                        Translated::Plan { plan: vector.plan, is_scalar: false, is_ordered }
+                    }
+                })
+            }
+        }
+    }
+
+    fn grid(&self) -> &Grid {
+        self.schema.grid()
+    }
+
+    fn value(&self, expr: &Expr) -> Result<Value> {
+        match &expr.kind {
+            ExprKind::Number(number) => Ok(Value::Scalar(Scalar::Known(StepScalar::Constant(number.value)))),
+            ExprKind::Vector(selector) => self.instant_selector(selector, Take::Newest).map(Value::Vector),
+            ExprKind::Unary(unary) => self.unary(unary),
+            ExprKind::Binary(binary) => self.binary(binary),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate).map(Value::Vector),
+            ExprKind::Call(call) => self.call(call, expr.span),
+            ExprKind::Paren(inner) => self.value(inner),
+            ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
+            ExprKind::String(_) | ExprKind::Matrix(_) => {
+                Err(Error::internal("the parser let a text or a range vector stand for an instant vector"))
+            }
+        }
+    }
+
+    fn vector(&self, expr: &Expr) -> Result<Vector> {
+        match self.value(expr)? {
+            Value::Vector(vector) => Ok(vector),
+            Value::Scalar(_) => Err(Error::internal("the parser let a scalar stand for an instant vector")),
+        }
+    }
+
+    fn scalar(&self, expr: &Expr) -> Result<Scalar> {
+        match self.value(expr)? {
+            Value::Scalar(scalar) => Ok(scalar),
+            Value::Vector(_) => Err(Error::internal("the parser let an instant vector stand for a scalar")),
+        }
+    }
+
+    /// A scalar as one row.
+    fn scalar_plan(&self, scalar: Scalar) -> LogicalPlan {
+        match scalar {
+            Scalar::Known(value) => Literal(value).plan(self.schema),
+            Scalar::Plan(plan) => plan,
+        }
+    }
+
+    fn instant_selector(&self, selector: &ast::VectorSelector, take: Take) -> Result<Vector> {
+        let selector = self.selector(selector, self.lookback_ms, take)?;
+        let (has_one_name, is_constant) = (selector.has_one_name(), selector.at_ms.is_some());
+        Ok(Vector { plan: selector.plan(self.schema), has_one_name, is_constant })
+    }
+
+    fn range_selector(&self, matrix: &ast::MatrixSelector) -> Result<Selector> {
+        self.selector(&matrix.selector, fixed(&matrix.range)?, Take::Range)
+    }
+
+    fn selector(&self, selector: &ast::VectorSelector, range_ms: i64, take: Take) -> Result<Selector> {
+        match selector.edges {
+            Some(ast::Edges::Anchored) => return Err(Error::unsupported("anchored")),
+            Some(ast::Edges::Smoothed) => return Err(Error::unsupported("smoothed")),
+            None => {}
+        }
+        let at_ms = selector.at.map(|at| match at {
+            ast::At::Time(time_ms) => time_ms,
+            ast::At::Start => self.grid().start_ms(),
+            ast::At::End => self.end_ms,
+        });
+        let mut matchers = selector.matchers.clone();
+        // The name stands first in plans, wherever it stood in the text.
+        matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
+        let offset_ms = selector.offset.as_ref().map_or(Ok(0), fixed)?;
+        Ok(Selector { matchers, range_ms, take, offset_ms, at_ms })
+    }
+
+    fn aggregate(&self, aggregate: &ast::Aggregate) -> Result<Vector> {
+        let op = AggregateOp::from_name(aggregate.op.as_str())
+            .ok_or_else(|| Error::unsupported(aggregate.op.as_str()))?;
+        let param = aggregate.param.as_ref().map(Expr::unwrap_parens);
+        let position = position(param.map_or(aggregate.expr.span, |param| param.span));
+        let argument = param.map(|param| self.scalar(param)).transpose()?;
+        let (argument, scalar) = argument.map_or((ScalarArgument::None, None), Scalar::into_argument);
+        let input = self.vector(aggregate.expr.unwrap_parens())?;
+        let mut names = aggregate.grouping.clone();
+        names.sort();
+        names.dedup();
+        let keeps_names = !aggregate.without && names.iter().any(|name| name == METRIC_NAME);
+        let has_one_name = if op.keeps_series() { input.has_one_name } else { !keeps_names };
+        let grouping = if aggregate.without { Grouping::Without(names) } else { Grouping::By(names) };
+        let plan = Aggregate { op, grouping, argument, position }.plan(input.plan, scalar, self.schema);
+        Ok(Vector { plan, has_one_name, is_constant: input.is_constant })
+    }
+
+    /// After a construct that drops names: where they go at once and were not all the same, equal label sets may
+    /// have come about.
+    fn without_names(&self, vector: Vector, strict: bool) -> Vector {
+        if !self.immediate_names || vector.has_one_name {
+            return vector;
+        }
+        let plan = Unique { strict }.plan(vector.plan, self.schema);
+        Vector { plan, has_one_name: true, ..vector }
+    }
+}
+
+/// Whether the rows of an instant query come in an order that its author asked for.
+fn is_ordered(expr: &Expr) -> bool {
+    match &expr.unwrap_parens().kind {
+        ExprKind::Call(call) => matches!(call.function.name, "sort" | "sort_desc"),
+        ExprKind::Aggregate(aggregate) => {
+            matches!(aggregate.op, ast::AggregateOp::Topk | ast::AggregateOp::Bottomk)
+        }
+        _ => false,
+    }
+}
+
+fn position(span: Span) -> Position {
+    Position(span.range().start)
+}
+
+fn fixed(duration: &Duration) -> Result<i64> {
+    match duration {
+        Duration::Fixed(ms) => Ok(*ms),
+        Duration::Open(_) => Err(Error::internal("a duration was not resolved before planning")),
+    }
+}
