@@ -1,10 +1,12 @@
 //! The composition root: starts the rooms bottom-up, hands reload, quit and signals to them, stops in reverse.
 
 mod listen;
+mod rooms;
 mod settings;
 mod welcome;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::runtime::{Clock, Pools, Registry, Runtimes, Shutdown, start_logs};
 use crate::server::http::{self, Ask, Door, Reload, Rooms};
+use crate::server::pg;
+use rooms::Ground;
 use settings::current_config;
 
 /// How long requests under way may take to end, once the end has begun.
@@ -36,21 +40,26 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtimes = Runtimes::start(cores, cores)?;
     let outcome = runtimes.block_on(async {
-        let mut node = Node::start(args, clock, runtimes.pools()).await?;
-        node.until_asked_to_stop().await;
-        node.stop().await
+        let mut node = Node::listen(args, clock, runtimes.pools()).await?;
+        let rooms = tokio::select! {
+            rooms = rooms::build(args, &node.config, &node.ground) => rooms?,
+            () = node.signals.end() => return Ok(()),
+        };
+        node.open(&rooms)?;
+        node.until_asked_to_stop(&rooms).await;
+        node.stop(&rooms).await
     });
     runtimes.shutdown(LAST_WORK);
     outcome
 }
 
-/// A running node.
+/// A node whose sockets are open.
 struct Node<'a> {
     args: &'a ServeArgs,
-    clock: Clock,
-    registry: Arc<Registry>,
+    ground: Ground,
     config: Config,
-    http_port: u16,
+    http: SocketAddr,
+    pg: Option<TcpListener>,
     door: Arc<Door>,
     shutdown: Shutdown,
     tasks: Vec<JoinHandle<()>>,
@@ -72,19 +81,27 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
         })
     }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 impl<'a> Node<'a> {
-    async fn start(args: &'a ServeArgs, clock: Clock, pools: Pools) -> Result<Self> {
-        // Sockets first: a taken port must be known before recovery has begun.
+    /// Opens the sockets and answers "not ready" on them: a taken port must be known before recovery begins.
+    async fn listen(args: &'a ServeArgs, clock: Clock, pools: Pools) -> Result<Self> {
         let mut listeners = Vec::new();
         for address in &args.web_listen_address {
             listeners.push(listen::bind("web.listen-address", address, args.insecure).await?);
         }
         let pg = listen::bind("pg.listen-address", &args.pg_listen_address, args.insecure).await?;
-        let http_address = listeners[0].local_addr()?;
+        let http = listeners[0].local_addr()?;
         let signals = Signals::listen()?;
-        let config = current_config(args, http_address.port())?;
+        let config = current_config(args, http.port())?;
 
         let registry = Registry::new();
         settings::report_inactive(&registry, None, &config);
@@ -99,29 +116,39 @@ impl<'a> Node<'a> {
             pools.spawn_io(http::serve(listener, door, places, shutdown.clone()))
         };
         let tasks = listeners.into_iter().map(serve).collect();
-
-        door.open(Rooms {});
-        let places =
-            welcome::Places { http: http_address, pg: pg.local_addr()?, storage: &args.storage_path };
-        // A closed terminal is no reason to stop.
-        drop(std::io::stdout().write_all(places.text().as_bytes()));
-        tracing::info!(http = %http_address, storage = args.storage_path, "quipu is ready");
-        let http_port = http_address.port();
-        Ok(Self { args, clock, registry, config, http_port, door, shutdown, tasks, signals, asked })
+        let ground = Ground { clock, pools, registry };
+        Ok(Self { args, ground, config, http, pg: Some(pg), door, shutdown, tasks, signals, asked })
     }
 
-    async fn until_asked_to_stop(&mut self) {
+    /// Recovery is done: opens the doors, begins to scrape and says so.
+    fn open(&mut self, rooms: &Rooms) -> Result<()> {
+        let pg = self.pg.take().expect("a node is opened once");
+        let places =
+            welcome::Places { http: self.http, pg: pg.local_addr()?, storage: &self.args.storage_path };
+        let state = rooms::pg_state(rooms, &self.config)?;
+        let (pools, shutdown) = (&self.ground.pools, self.shutdown.clone());
+        self.tasks.push(pools.spawn_io(async move {
+            if let Err(error) = pg::serve(pg, state, shutdown).await {
+                tracing::error!(%error, "the Postgres server ended");
+            }
+        }));
+        self.door.open(rooms.clone());
+        rooms.scraper.apply(&self.config.scrapes);
+        // A closed terminal is no reason to stop.
+        drop(std::io::stdout().write_all(places.text().as_bytes()));
+        tracing::info!(http = %self.http, storage = self.args.storage_path, "quipu is ready");
+        Ok(())
+    }
+
+    async fn until_asked_to_stop(&mut self, rooms: &Rooms) {
         loop {
             tokio::select! {
                 _ = self.signals.terminate.recv() => return,
                 _ = self.signals.interrupt.recv() => return,
-                _ = self.signals.hang_up.recv() => drop(self.reload().await),
+                _ = self.signals.hang_up.recv() => drop(self.reload(rooms)),
                 ask = self.asked.recv() => match ask {
-                    Some(Ask::Reload(answer)) => {
-                        let outcome = self.reload().await;
-                        // Who asked may have gone away.
-                        drop(answer.send(outcome));
-                    }
+                    // Who asked may have gone away.
+                    Some(Ask::Reload(answer)) => drop(answer.send(self.reload(rooms))),
                     Some(Ask::Quit) | None => return,
                 },
             }
@@ -129,12 +156,13 @@ impl<'a> Node<'a> {
     }
 
     /// Reads the configuration again. A bad file keeps the old one.
-    async fn reload(&mut self) -> Result<()> {
-        match current_config(self.args, self.http_port) {
+    fn reload(&mut self, rooms: &Rooms) -> Result<()> {
+        match current_config(self.args, self.http.port()) {
             Ok(config) => {
                 settings::warn_about_restart(&self.config, &config);
-                settings::report_inactive(&self.registry, Some(&self.config), &config);
-                self.door.set_reload(settings::reload_of(&config, self.clock.now_ms()));
+                settings::report_inactive(&self.ground.registry, Some(&self.config), &config);
+                self.door.set_reload(settings::reload_of(&config, self.ground.clock.now_ms()));
+                rooms.scraper.apply(&config.scrapes);
                 self.config = config;
                 tracing::info!("the configuration was read again");
                 Ok(())
@@ -148,15 +176,17 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Stops in reverse: doors, pulls, store.
-    async fn stop(self) -> Result<()> {
+    /// Stops in reverse: doors and pulls, then the store, all within ten seconds.
+    async fn stop(self, rooms: &Rooms) -> Result<()> {
         tracing::info!("stopping");
         self.door.close();
         self.shutdown.stop();
-        let drained = futures::future::join_all(self.tasks);
-        if self.clock.within(DRAIN, drained).await.is_none() {
+        let drained = self.ground.clock.within(DRAIN, futures::future::join_all(self.tasks));
+        let (drained, ()) = tokio::join!(drained, rooms.scraper.stop());
+        if drained.is_none() {
             tracing::warn!("some requests did not end in time and were cut off");
         }
+        rooms.store.close().await?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The one integration binary.
 
-#[cfg(test)]
+mod e2e;
 mod promqltest;
 mod sim;
+mod smoke;
 mod tidy;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Door;
-use super::reply::{ApiError, Reply, text, text_error};
+use super::reply::{ApiError, Reply, text, text_error, text_from};
 use crate::error::{Error, Kind, Result};
 
 /// What a client may ask of the whole node.
@@ -71,9 +71,13 @@ pub(super) async fn flush(State(door): State<Arc<Door>>) -> Response {
     if !door.web.enable_lifecycle {
         return disabled();
     }
-    match door.rooms() {
-        Ok(_) => super::reply::text_from(&Error::unsupported("/-/flush")),
-        Err(not_ready) => not_ready.into_response(),
+    let rooms = match door.rooms() {
+        Ok(rooms) => rooms,
+        Err(not_ready) => return not_ready.into_response(),
+    };
+    match rooms.store.flush().await {
+        Ok(()) => text(StatusCode::OK, "Flushed.\n"),
+        Err(error) => text_from(&error),
     }
 }
 

@@ -8,14 +8,19 @@
 //!                                                  └──► /-/…, /metrics, /
 //! ```
 
+mod answer;
+mod catalogue;
 mod landing;
 mod layers;
 mod lifecycle;
+mod names;
 mod params;
+mod query;
 mod reply;
 mod status;
 mod targets;
 mod telemetry;
+mod write;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,8 +38,13 @@ use tower_http::compression::CompressionLayer;
 
 pub(crate) use layers::Cors;
 pub(crate) use lifecycle::{Ask, Asks};
+pub(crate) use targets::host_name;
 
-use crate::runtime::{Clock, Registry, Shutdown};
+use crate::model::{Principal, Tenant};
+use crate::query::{Data, Engine};
+use crate::runtime::{Clock, MemoryBudget, Pools, Registry, Shutdown};
+use crate::source::Scraper;
+use crate::store::{Snapshot, Store};
 
 /// Settings of this door; they do not change while the node runs.
 #[derive(Debug)]
@@ -56,8 +66,33 @@ pub(crate) struct WebSettings {
 }
 
 /// What the handlers call, once recovery is done.
-#[derive(Debug)]
-pub(crate) struct Rooms {}
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms {
+    /// Who writes and reads: there is one tenant so far.
+    pub(crate) tenant: Tenant,
+    /// The write house.
+    pub(crate) store: Store,
+    /// PromQL.
+    pub(crate) engine: Arc<Engine>,
+    /// What is scraped.
+    pub(crate) scraper: Arc<Scraper>,
+    /// Where large answers are written.
+    pub(crate) pools: Pools,
+    /// What remote write requests may hold together.
+    pub(crate) write_memory: MemoryBudget,
+}
+
+impl Rooms {
+    /// What one request sees.
+    fn snapshot(&self) -> Snapshot {
+        self.store.snapshot(&self.tenant, &Principal::default())
+    }
+
+    /// The same for PromQL.
+    fn data(&self) -> Data {
+        Data::from(self.snapshot())
+    }
+}
 
 /// The last attempt to read the configuration.
 #[derive(Debug, Clone)]
@@ -172,6 +207,14 @@ pub(crate) fn router(door: &Arc<Door>) -> Router {
 
 fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
     Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/write", post(write::write))
+        .route("/labels", get(catalogue::labels).post(catalogue::labels))
+        .route("/label/{name}/values", get(catalogue::label_values))
+        .route("/series", get(catalogue::series).post(catalogue::series))
+        .route("/metadata", get(catalogue::metadata))
         .route("/scrape_pools", get(targets::scrape_pools))
         .route("/targets", get(targets::targets))
         .route("/rules", get(status::rules))
@@ -182,6 +225,8 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
         .route("/status/flags", get(status::flags))
         .route("/status/config", get(status::config))
         .route("/admin/tsdb/{what}", post(lifecycle::admin).put(lifecycle::admin))
+        .route("/format_query", any(status::not_yet))
+        .route("/parse_query", any(status::not_yet))
         .route("/read", any(status::not_yet))
         .route("/otlp/v1/metrics", any(status::not_yet))
         .route("/status/tsdb", any(status::not_yet))

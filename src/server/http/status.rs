@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::Door;
 use super::params::{Form, quote};
-use super::reply::{Reply, invalid_parameter, success};
-use super::targets::rfc3339;
+use super::reply::{ApiError, Reply, invalid_parameter, success};
+use super::targets::{host_name, rfc3339};
 use crate::error::Error;
 
 /// The Prometheus whose API this is; clients choose features by it. Ours stands behind the `+`, which
@@ -67,12 +67,11 @@ struct RuntimeInfo {
 
 /// GET `/status/runtimeinfo`; tasks stand in for goroutines.
 pub(super) async fn runtime_info(State(door): State<Arc<Door>>) -> Reply {
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let reload = door.last_reload();
     success(RuntimeInfo {
         start_time: rfc3339(Some(door.started_ms)),
         working_directory: std::env::current_dir().unwrap_or_default().display().to_string(),
-        hostname: hostname.trim().to_owned(),
+        hostname: host_name(),
         server_time: rfc3339(Some(door.clock.now_ms())),
         reload_config_success: reload.success,
         last_config_time: rfc3339(Some(reload.loaded_ms)),
@@ -99,6 +98,7 @@ pub(super) async fn config(State(door): State<Arc<Door>>) -> Reply {
 
 /// GET `/rules`: there are no groups; wrong parameters are refused as Prometheus refuses them.
 pub(super) async fn rules(form: Form) -> Reply {
+    super::catalogue::matcher_sets(&form).map_err(ApiError::bad_data)?;
     let kind = form.url_value("type").to_ascii_lowercase();
     if !matches!(kind.as_str(), "" | "alert" | "record") {
         return Err(invalid_parameter("type", format!("not supported value {}", quote(&kind))));

@@ -10,7 +10,8 @@ use serde::{Serialize, Serializer};
 use super::params::Form;
 use super::reply::{Reply, success};
 use super::{Door, Rooms};
-use crate::model::Labels;
+use crate::model::{Labels, METRIC_NAME, SeriesKey};
+use crate::source::{self, TargetStatus};
 
 /// One target as Prometheus' API shows it.
 #[derive(Debug, Default, Serialize)]
@@ -37,7 +38,7 @@ struct DroppedTarget {
     scrape_pool: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Targets {
     active_targets: Vec<ActiveTarget>,
@@ -53,6 +54,14 @@ pub(super) struct LabelObject(pub(super) Vec<(String, String)>);
 impl From<&Labels> for LabelObject {
     fn from(labels: &Labels) -> Self {
         Self(labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+impl From<&SeriesKey> for LabelObject {
+    fn from(key: &SeriesKey) -> Self {
+        let name = Some((METRIC_NAME.to_owned(), key.metric.to_string())).filter(|_| !key.metric.is_empty());
+        let labels = key.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self(name.into_iter().chain(labels).collect())
     }
 }
 
@@ -77,22 +86,59 @@ pub(super) async fn targets(State(door): State<Arc<Door>>, form: Form) -> Reply 
     let state = form.url_value("state").to_ascii_lowercase();
     let any = matches!(state.as_str(), "" | "any");
     let pool = form.url_value("scrapePool");
-    let mut active = if any || state == "active" { active_targets(rooms) } else { Vec::new() };
-    active.retain(|target| pool.is_empty() || target.scrape_pool == pool);
-    success(Targets {
-        active_targets: active,
-        dropped_targets: Vec::new(),
-        dropped_target_counts: (any || state == "dropped").then(BTreeMap::new),
-    })
+    let wanted = |of: &str| pool.is_empty() || pool == of;
+    let mut answer = Targets::default();
+    let found = rooms.scraper.targets();
+    if any || state == "active" {
+        let active = found.active.iter().filter(|target| wanted(&target.pool));
+        answer.active_targets = active.map(ActiveTarget::from).collect();
+    }
+    if any || state == "dropped" {
+        let dropped = found.dropped.into_iter().filter(|target| wanted(&target.pool));
+        answer.dropped_targets = dropped.map(DroppedTarget::from).collect();
+        answer.dropped_target_counts = Some(found.dropped_counts);
+    }
+    success(answer)
 }
 
 /// GET `/scrape_pools`.
 pub(super) async fn scrape_pools(State(door): State<Arc<Door>>) -> Reply {
-    door.rooms()?;
-    success(BTreeMap::from([("scrapePools", Vec::<String>::new())]))
+    let mut pools = door.rooms()?.scraper.scrape_pools();
+    pools.sort();
+    success(BTreeMap::from([("scrapePools", pools)]))
 }
 
 /// All that is scraped, sorted by job.
-pub(super) fn active_targets(_rooms: &Rooms) -> Vec<ActiveTarget> {
-    Vec::new()
+pub(super) fn active_targets(rooms: &Rooms) -> Vec<ActiveTarget> {
+    rooms.scraper.targets().active.iter().map(ActiveTarget::from).collect()
+}
+
+impl From<&TargetStatus> for ActiveTarget {
+    fn from(target: &TargetStatus) -> Self {
+        Self {
+            discovered_labels: LabelObject::from(&target.discovered),
+            labels: LabelObject(target.labels.clone()),
+            scrape_pool: target.pool.clone(),
+            scrape_url: target.url.clone(),
+            global_url: target.global_url(&host_name()),
+            last_error: target.last.error.clone(),
+            last_scrape: rfc3339(target.last.at_ms),
+            last_scrape_duration: target.last.seconds,
+            health: target.last.health.as_str().to_owned(),
+            scrape_interval: target.interval.to_string(),
+            scrape_timeout: target.timeout.to_string(),
+        }
+    }
+}
+
+impl From<source::DroppedTarget> for DroppedTarget {
+    fn from(target: source::DroppedTarget) -> Self {
+        Self { discovered_labels: LabelObject::from(&target.discovered), scrape_pool: target.pool }
+    }
+}
+
+/// What this machine calls itself.
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }

@@ -8,10 +8,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::reply::text;
-use super::{Door, Reload};
+use super::{Door, Reload, Rooms};
 use crate::model::push_go_float;
 use crate::model::time::{count_to_f64, ms_to_seconds};
 use crate::runtime::Registry;
+use crate::store::CacheCounts;
 
 /// Linux counts CPU time for user space in hundredths of a second (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -19,6 +20,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// GET: text format 0.0.4.
 pub(super) async fn metrics(State(door): State<Arc<Door>>) -> Response {
     let mut body = door.registry.render();
+    if let Ok(rooms) = door.rooms() {
+        push_rooms(&mut body, rooms);
+    }
     push_process(&mut body, door.started_ms);
     let mut response = text(StatusCode::OK, body);
     let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -64,12 +68,51 @@ fn push_process(out: &mut String, started_ms: i64) {
         ("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", bytes("VmSize:")),
     ];
     for (name, kind, help, value) in rows {
-        let Some(value) = value else { continue };
+        if let Some(value) = value {
+            push_family(out, (name, kind, help), [(String::new(), value)]);
+        }
+    }
+}
+
+/// What the rooms count by themselves and not in the registry.
+fn push_rooms(out: &mut String, rooms: &Rooms) {
+    let caches = rooms.store.cache_counts();
+    let figures: [(_, fn(&CacheCounts) -> u64); 5] = [
+        (("quipu_cache_bytes", "gauge", "Bytes that the read caches hold."), |counts| counts.bytes),
+        (("quipu_cache_entries", "gauge", "Entries that the read caches hold."), |counts| counts.entries),
+        (("quipu_cache_evictions_total", "counter", "Entries that made room."), |counts| counts.evicted),
+        (("quipu_cache_hits_total", "counter", "Look-ups that found something."), |counts| counts.hits),
+        (("quipu_cache_misses_total", "counter", "Look-ups that found nothing."), |counts| counts.misses),
+    ];
+    for (family, figure) in figures {
+        let rows =
+            caches.iter().map(|(name, counts)| (format!("{{cache=\"{name}\"}}"), float(figure(counts))));
+        push_family(out, family, rows);
+    }
+    let help = "Bytes that remote write requests hold while they are stored.";
+    let held = float(rooms.write_memory.used());
+    push_family(out, ("quipu_remote_write_memory_bytes", "gauge", help), [(String::new(), held)]);
+}
+
+fn float(count: u64) -> f64 {
+    count_to_f64(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// One family in the text format: name, type, help; then a row for each label text.
+fn push_family(
+    out: &mut String,
+    (name, kind, help): (&str, &str, &str),
+    rows: impl IntoIterator<Item = (String, f64)>,
+) {
+    let mut push = |line: std::fmt::Arguments<'_>| {
+        writeln!(out, "{line}").expect("writing to a String cannot fail");
+    };
+    push(format_args!("# HELP {name} {help}"));
+    push(format_args!("# TYPE {name} {kind}"));
+    for (labels, value) in rows {
         let mut digits = Vec::new();
         push_go_float(&mut digits, value);
-        let digits = String::from_utf8_lossy(&digits);
-        let written = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {digits}");
-        written.expect("writing to a String cannot fail");
+        push(format_args!("{name}{labels} {}", String::from_utf8_lossy(&digits)));
     }
 }
 

@@ -1,13 +1,19 @@
 //! The API through a real socket: shapes, statuses and texts that Prometheus' clients match on.
 
 mod client;
+mod data;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use client::Server;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::query::{EngineGround, QuerySettings};
+use crate::runtime::{Disk, Objects};
+use crate::source::Sink;
+use crate::store::{StoreGround, StoreSettings};
 
 fn web(lifecycle: bool, admin: bool) -> WebSettings {
     WebSettings {
@@ -31,9 +37,30 @@ fn door(web: WebSettings) -> (Arc<Door>, mpsc::Receiver<Ask>) {
     (door, asked)
 }
 
+/// Rooms on a store in memory, at 1970-01-01T00:01:00Z.
+async fn rooms() -> Rooms {
+    let (clock, pools, registry) = (Clock::manual(60_000), Pools::current(), Registry::new());
+    let ground = StoreGround {
+        objects: Objects::memory(),
+        disk: Disk::simulated(7, clock),
+        clock,
+        pools: pools.clone(),
+        registry: Arc::clone(&registry),
+        shutdown: Shutdown::new(),
+    };
+    let store =
+        Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("an empty store");
+    let ground = EngineGround { pools: pools.clone(), clock, registry };
+    let engine = Arc::new(Engine::new(QuerySettings::default(), ground).expect("an engine"));
+    let write_memory = MemoryBudget::new("test", 1 << 30);
+    let sink = Sink::new(|_, _| unreachable!("nothing is scraped"), |_| unreachable!("nothing is scraped"));
+    let scraper = Arc::new(Scraper::new(sink, clock, pools.clone(), &Registry::new(), 0));
+    Rooms { tenant: Tenant::default(), store, engine, scraper, pools, write_memory }
+}
+
 async fn ready_server() -> Server {
     let (door, _asked) = door(web(false, false));
-    door.open(Rooms {});
+    door.open(rooms().await);
     Server::start(door).await
 }
 
@@ -49,7 +76,7 @@ async fn until_recovery_is_done_only_health_and_metrics_answer() {
     assert_eq!((healthy.status, healthy.body.as_str()), (200, "quipu is Healthy.\n"));
     assert_eq!(server.get("/metrics").await.status, 200);
     assert!(server.get("/").await.body.contains("recovery is not done"));
-    door.open(Rooms {});
+    door.open(rooms().await);
     let ready = server.get("/-/ready").await;
     assert_eq!((ready.status, ready.body.as_str()), (200, "quipu is Ready.\n"));
     door.close();
@@ -75,7 +102,7 @@ async fn the_lifecycle_is_closed_unless_it_was_enabled() {
 #[tokio::test]
 async fn a_reload_tells_what_the_node_says() {
     let (door, mut asked) = door(web(true, true));
-    door.open(Rooms {});
+    door.open(rooms().await);
     let server = Server::start(door).await;
     let node = async {
         for outcome in [Ok(()), Err(crate::error::Error::new(crate::error::Kind::Config, "line 3: no"))] {

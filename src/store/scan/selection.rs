@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::reader::SeriesReader;
 use crate::error::Result;
@@ -105,7 +105,8 @@ impl Selection {
         input.files.sort_by_key(|file| (file.rank.1, file.rank.0));
         let files: Vec<_> = input.files.into_iter().map(|ranked| ranked.file).collect();
         let (matchers, from, to) = (&input.matchers, input.from, input.to);
-        let lookups = files.iter().map(|file| file.lookup(matchers, from, to));
+        // Boxed: the compiler cannot prove that a future which holds this closure is `Send`.
+        let lookups: Vec<_> = files.iter().map(|file| file.lookup(matchers, from, to).boxed()).collect();
         let found: Vec<Vec<FileRun>> =
             futures::stream::iter(lookups).buffered(LOOKUPS_AT_ONCE).try_collect().await?;
         let mut sources = Vec::with_capacity(found.iter().map(Vec::len).sum());

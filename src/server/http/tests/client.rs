@@ -68,13 +68,21 @@ impl Server {
     ) -> Answer {
         let body = body.as_ref();
         let length = body.len();
-        let mut stream = TcpStream::connect(self.address).await.expect("the server listens");
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
         );
-        stream.write_all(head.as_bytes()).await.expect("the server reads");
+        self.exchange(&[head.as_bytes(), body].concat()).await
+    }
+
+    /// Sends exactly this.
+    pub(super) async fn raw(&self, request: &str) -> Answer {
+        self.exchange(request.as_bytes()).await
+    }
+
+    async fn exchange(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.expect("the server listens");
         // A server that refuses early may close before it has read the body.
-        drop(stream.write_all(body).await);
+        drop(stream.write_all(request).await);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.expect("the server answers");
         parse(&bytes)

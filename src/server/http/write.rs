@@ -1,0 +1,273 @@
+//! `/api/v1/write`: remote write 1.0. 204 only after the samples are durable.
+//!
+//! Good samples of a partly bad request are stored and 400 names the first bad ones: Prometheus does not send a
+//! request again after a 4xx, and does after a 5xx, which is given only when nothing was stored.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::params::quote;
+use super::reply::{text_error, text_from};
+use super::{Door, Rooms};
+use crate::error::{Error, Kind, Result};
+use crate::model::{Batch, Handle, LabelsRef, MetricMetadata, Timestamps};
+use crate::runtime::Registry;
+use crate::store::Appended;
+use crate::wire::Limits;
+use crate::wire::remote_write::{LabelPairs, SeriesRef, WriteRequest, decompress};
+
+/// Bytes of a body as it is sent.
+const BODY_BYTES: usize = 32 << 20;
+/// How many refused series and samples a 400 names.
+const NAMED: usize = 5;
+/// How often handles are resolved again before the request is given up.
+const TRIES: usize = 3;
+const MEDIA_TYPE: &str = "application/x-protobuf";
+const VERSION_1: &str = "prometheus.WriteRequest";
+const VERSION_2: &str = "io.prometheus.write.v2.Request";
+
+/// POST.
+pub(super) async fn write(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let rooms = match door.rooms() {
+        Ok(rooms) => rooms,
+        Err(not_ready) => return not_ready.into_response(),
+    };
+    let response = match take(rooms, request).await {
+        Ok(refused) if refused.is_empty() => StatusCode::NO_CONTENT.into_response(),
+        Ok(refused) => {
+            let message = refused.message();
+            tracing::warn!(refused = refused.count, "{message}");
+            text_error(StatusCode::BAD_REQUEST, &message)
+        }
+        Err(response) => *response,
+    };
+    record(&door.registry, response.status());
+    response
+}
+
+fn record(registry: &Registry, status: StatusCode) {
+    let help = "Remote write requests by status.";
+    registry.counter("quipu_remote_write_requests_total", help, &[("code", status.as_str())]).inc();
+}
+
+async fn take(rooms: &Rooms, request: Request) -> Result<Refused, Box<Response>> {
+    let boxed = |status, message: String| Box::new(text_error(status, &message));
+    let (parts, body) = request.into_parts();
+    check_headers(&parts.headers).map_err(|why| boxed(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))?;
+    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let declared: usize = declared.unwrap_or(BODY_BYTES);
+    let too_large = || {
+        let message = format!("the body is larger than the limit of {BODY_BYTES} bytes");
+        boxed(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    if declared > BODY_BYTES {
+        return Err(too_large());
+    }
+    let limits = Limits::default();
+    // The body, what it unpacks to and the rows made of it, before any of it is read.
+    let bytes = u64::try_from(declared).unwrap_or(u64::MAX).saturating_mul(4);
+    let memory = rooms.write_memory.try_reserve(bytes).map_err(|error| {
+        let text = "too many remote write requests at a time; send again later";
+        Box::new(text_from(&Error::new(Kind::Unavailable, text).caused_by(error)))
+    })?;
+    let body = read(body).await.ok_or_else(too_large)?;
+    let rooms = rooms.clone();
+    // Not ended when the client goes away: the batch is whole or not there, and the client will ask again.
+    let stored = rooms.pools.clone().spawn_cpu(async move {
+        let _memory = memory;
+        store(&rooms, &body, &limits).await
+    });
+    let stored = stored.await.unwrap_or_else(|e| Err(Error::internal("a request did not end").caused_by(e)));
+    stored.map_err(|error| Box::new(refusal(&error)))
+}
+
+/// Wrong bytes and passed limits are the sender's fault.
+fn refusal(error: &Error) -> Response {
+    match error.kind() {
+        Kind::Invalid | Kind::Limit => text_error(StatusCode::BAD_REQUEST, &error.to_string()),
+        _ => text_from(error),
+    }
+}
+
+/// `None` when it is too large or the client went away.
+async fn read(body: Body) -> Option<axum::body::Bytes> {
+    axum::body::to_bytes(body, BODY_BYTES).await.ok()
+}
+
+/// Prometheus' rules: a missing type or encoding means version 1.0 and snappy.
+fn check_headers(headers: &HeaderMap) -> Result<(), String> {
+    let text = |name| headers.get(name).map_or("", |value| value.to_str().unwrap_or("?"));
+    let content_type = text(header::CONTENT_TYPE).trim();
+    let mut parts = content_type.split(';').map(str::trim);
+    let media = parts.next().unwrap_or("");
+    if !media.is_empty() && media != MEDIA_TYPE {
+        return Err(format!(
+            "expected {MEDIA_TYPE} as the first (media) part, got {content_type} content-type"
+        ));
+    }
+    for parameter in parts {
+        match parameter.split_once('=') {
+            Some(("proto", VERSION_1)) => {}
+            Some(("proto", VERSION_2)) => {
+                return Err(format!("not supported yet: remote write 2.0 ({VERSION_2}); send {VERSION_1}"));
+            }
+            Some(("proto", other)) => {
+                return Err(format!(
+                    "got {content_type} content type; unknown type for remote write protobuf message {other}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    match text(header::CONTENT_ENCODING) {
+        "" | "snappy" => Ok(()),
+        other => Err(format!(
+            "{other} encoding (compression) is not accepted by this server; only snappy is acceptable"
+        )),
+    }
+}
+
+/// What was not stored, and why.
+#[derive(Debug, Default)]
+struct Refused {
+    count: usize,
+    total: usize,
+    first: Vec<String>,
+}
+
+impl Refused {
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn add(&mut self, count: usize, why: impl FnOnce() -> String) {
+        if count == 0 {
+            return;
+        }
+        self.count += count;
+        if self.first.len() < NAMED {
+            self.first.push(why());
+        }
+    }
+
+    fn message(&self) -> String {
+        let more = if self.first.len() == NAMED { "; …" } else { "" };
+        let first = self.first.join("; ");
+        format!("{} of {} refused, the others are stored: {first}{more}", self.count, self.total)
+    }
+}
+
+/// The rows of a request, with what is needed to resolve a stale handle again.
+#[derive(Debug, Default)]
+struct Rows {
+    /// Canonical labels and metric of each series that has rows.
+    series: Vec<(String, Vec<u8>)>,
+    /// The series of each row.
+    of: Vec<usize>,
+    handles: Vec<Handle>,
+    timestamps: Vec<i64>,
+    values: Vec<f64>,
+    metadata: Vec<MetricMetadata>,
+}
+
+async fn store(rooms: &Rooms, body: &[u8], limits: &Limits) -> Result<Refused> {
+    let mut message = Vec::new();
+    decompress(body, limits, &mut message)?;
+    let (mut rows, refused) = collect(rooms, &WriteRequest::new(&message, limits))?;
+    drop(message);
+    for _ in 0..TRIES {
+        let batch = Batch {
+            series: rows.handles.clone(),
+            timestamps: Timestamps::Each(rows.timestamps.clone()),
+            values: rows.values.clone(),
+            metadata: rows.metadata.clone(),
+        };
+        match rooms.store.append(&rooms.tenant, batch).await? {
+            Appended::Stored => return Ok(refused),
+            Appended::Resolve(stale) => {
+                for row in stale {
+                    let (metric, labels) = &rows.series[rows.of[row]];
+                    let labels = LabelsRef::trusted(labels);
+                    rows.handles[row] = rooms.store.resolve(&rooms.tenant, metric, labels)?;
+                }
+            }
+        }
+    }
+    Err(Error::new(Kind::Unavailable, "series come and go too fast; send again later"))
+}
+
+/// Sorts out what can be stored. Nothing is stored before the whole message has been read.
+fn collect(rooms: &Rooms, request: &WriteRequest<'_>) -> Result<(Rows, Refused)> {
+    let (mut rows, mut refused) = (Rows::default(), Refused::default());
+    let mut labels = LabelPairs::default();
+    request.for_each_series(|series| {
+        refused.total += series.samples.len() + series.histograms + series.exemplars;
+        match series.labels(&mut labels) {
+            Ok(()) => rows.add(rooms, &series, &labels, &mut refused),
+            Err(error) => {
+                let count = series.samples.len() + series.histograms + series.exemplars;
+                refused.add(count, || error.to_string());
+            }
+        }
+        Ok(())
+    })?;
+    request.for_each_metadata(|metadata| {
+        match metadata {
+            Ok(metadata) => rows.metadata.push(MetricMetadata {
+                metric: metadata.metric.into(),
+                kind: metadata.kind,
+                help: metadata.help.into(),
+                unit: metadata.unit.into(),
+            }),
+            Err(error) => {
+                refused.total += 1;
+                refused.add(1, || error.to_string());
+            }
+        }
+        Ok(())
+    })?;
+    Ok((rows, refused))
+}
+
+impl Rows {
+    fn add(
+        &mut self,
+        rooms: &Rooms,
+        series: &SeriesRef<'_, '_>,
+        labels: &LabelPairs<'_>,
+        refused: &mut Refused,
+    ) {
+        let name = quote(labels.metric());
+        refused.add(series.histograms, || format!("not supported yet: native histograms (metric {name})"));
+        refused.add(series.exemplars, || format!("not supported yet: exemplars (metric {name})"));
+        if series.samples.is_empty() {
+            return;
+        }
+        let mut canonical = Vec::new();
+        labels.push_canonical(&mut canonical);
+        let shown = || format!("series {}{}", labels.metric(), LabelsRef::trusted(&canonical));
+        let handle = match rooms.store.resolve(&rooms.tenant, labels.metric(), LabelsRef::trusted(&canonical))
+        {
+            Ok(handle) => handle,
+            Err(error) => return refused.add(series.samples.len(), || format!("{error}, {}", shown())),
+        };
+        let before = self.values.len();
+        for (timestamp, value) in series.samples {
+            if let Err(error) = rooms.store.accepts(*timestamp) {
+                refused.add(1, || format!("{error}, {}", shown()));
+                continue;
+            }
+            self.of.push(self.series.len());
+            self.handles.push(handle);
+            self.timestamps.push(*timestamp);
+            self.values.push(*value);
+        }
+        if self.values.len() > before {
+            self.series.push((labels.metric().to_owned(), canonical));
+        }
+    }
+}
