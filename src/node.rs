@@ -20,7 +20,6 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::runtime::{Clock, Pools, Registry, Runtimes, Shutdown, start_logs};
 use crate::server::http::{self, Ask, Door, Reload, Rooms};
-use crate::server::pg;
 use rooms::Ground;
 use settings::current_config;
 
@@ -125,13 +124,6 @@ impl<'a> Node<'a> {
         let pg = self.pg.take().expect("a node is opened once");
         let places =
             welcome::Places { http: self.http, pg: pg.local_addr()?, storage: &self.args.storage_path };
-        let state = rooms::pg_state(rooms, &self.config)?;
-        let (pools, shutdown) = (&self.ground.pools, self.shutdown.clone());
-        self.tasks.push(pools.spawn_io(async move {
-            if let Err(error) = pg::serve(pg, state, shutdown).await {
-                tracing::error!(%error, "the Postgres server ended");
-            }
-        }));
         self.door.open(rooms.clone());
         rooms.scraper.apply(&self.config.scrapes);
         // A closed terminal is no reason to stop.

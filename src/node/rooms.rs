@@ -3,21 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use futures::FutureExt;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::args::ServeArgs;
 use crate::config::{Config, StoreSection, WalSync as ConfiguredSync};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::setting::Millis;
-use crate::model::{Principal, Tenant};
-use crate::query::sql::SqlEngine;
+use crate::model::Tenant;
 use crate::query::{Engine, EngineGround};
 use crate::runtime::{Clock, Disk, MemoryBudget, Objects, ObjectsOptions, Pools, Registry, Shutdown};
 use crate::server::http::{Rooms, host_name};
-use crate::server::pg::{Checkpoint, PgState};
 use crate::source::{Accepted, Scraper, Sink};
 use crate::store::{Appended, Store, StoreGround, StoreSettings, WalSync};
 
@@ -56,23 +52,6 @@ pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) ->
     let scraper = Scraper::new(sink(&store, &tenant), clock, pools.clone(), &registry, seed);
     let write_memory = MemoryBudget::new("quipu.store.memory_limit / 4", section.memory_limit.as_bytes() / 4);
     Ok(Rooms { tenant, store, engine, scraper: Arc::new(scraper), pools, write_memory })
-}
-
-/// The Postgres door's state: SQL sees what the store holds, CHECKPOINT flushes it.
-pub(super) fn pg_state(rooms: &Rooms, config: &Config) -> Result<PgState> {
-    let memory = usize::try_from(config.quipu.store.memory_limit.as_bytes() / 4).unwrap_or(usize::MAX);
-    let env = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory))).build_arc();
-    let env = env.map_err(|e| Error::internal("DataFusion's environment cannot be made").caused_by(e))?;
-    let (store, tenant) = (rooms.store.clone(), rooms.tenant.clone());
-    let source = Arc::new(move |principal: &Principal| Ok(store.snapshot(&tenant, principal)));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let sql = Arc::new(SqlEngine::new(source, env, cores)?);
-    let store = rooms.store.clone();
-    let checkpoint: Checkpoint = Arc::new(move || {
-        let store = store.clone();
-        async move { store.flush().await }.boxed()
-    });
-    Ok(PgState::new(sql, checkpoint, rooms.pools.clone(), PG_CONNECTIONS))
 }
 
 /// Where the WAL lies: on a disk, unless the data is in memory too and nothing else was asked for.

@@ -29,3 +29,11 @@ use crate::model::Matcher;
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>> {
     promql::parse_selector(text)
 }
+
+/// Whether a query can be read.
+///
+/// # Errors
+/// `Syntax` with its place, in Prometheus' words.
+pub fn check_promql(text: &str) -> Result<()> {
+    promql::parse(text).map(drop)
+}
