@@ -11,9 +11,9 @@ pub fn push_sample(out: &mut Vec<u8>, timestamp_ms: i64, value: f64) {
     out.reserve(64);
     out.push(b'[');
     push_timestamp(out, timestamp_ms);
-    out.push(b',');
-    push_value(out, value);
-    out.push(b']');
+    out.extend_from_slice(b",\"");
+    push_go_float(out, value);
+    out.extend_from_slice(b"\"]");
 }
 
 /// Appends a value as a string: JSON numbers know neither NaN nor infinity.
