@@ -36,7 +36,7 @@ pub(super) fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
     let mut labels = Labels::new();
     if let Some(inner) = rest.strip_prefix('{').filter(|inner| !inner.starts_with('{')) {
         rest = parse_braces(inner, &mut labels)?;
-    } else if name.is_empty() {
+    } else if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(format!("a series is expected at {text:?}"));
     }
     if !name.is_empty() {
