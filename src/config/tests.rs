@@ -1,3 +1,5 @@
+//! Configurations that are taken, and what is said about those that are not.
+
 use super::*;
 use crate::store::StoreSettings;
 

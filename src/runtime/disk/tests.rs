@@ -1,3 +1,5 @@
+//! The simulated disk against what a crash may and may not do.
+
 use std::time::Duration;
 
 use super::*;

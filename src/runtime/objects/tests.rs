@@ -1,3 +1,5 @@
+//! One contract for every object store.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Target files: read, watched, broken and repaired.
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The relabelling actions, one after the other.
+
 use super::*;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];

@@ -1,3 +1,5 @@
+//! Scrape settings: defaults, limits and refusals.
+
 use std::path::Path;
 
 use super::*;

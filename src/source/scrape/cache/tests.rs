@@ -1,3 +1,5 @@
+//! The scrape cache: what is remembered and what is forgotten.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
