@@ -20,6 +20,7 @@ struct Args {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value a process")]
 enum Subcommands {
     /// Run the server (also without a subcommand).
     Serve(ServeArgs),
@@ -59,7 +60,7 @@ pub struct ServeArgs {
     /// Prometheus configuration file; without it quipu scrapes itself
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// Where the data lies: a folder, s3://bucket/prefix or memory://
+    /// Where the data lies: a folder, `s3://bucket/prefix` or `memory://`
     #[arg(long = "storage.path", alias = "storage.tsdb.path", default_value = "./quipu-data")]
     pub storage_path: String,
     /// How long to keep samples, e.g. 90d, 0 for ever; whole files are dropped; wins over
@@ -91,16 +92,16 @@ pub struct ServeArgs {
     /// Address of the Postgres server
     #[arg(long = "pg.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:5433")]
     pub pg_listen_address: String,
-    /// How far an instant selector looks back for a sample; wins over quipu.query.lookback_delta [default: 5m]
+    /// How far an instant selector looks back for a sample; wins over `quipu.query.lookback_delta` [default: 5m]
     #[arg(long = "query.lookback-delta", value_name = "DURATION", value_parser = positive)]
     pub query_lookback_delta: Option<Millis>,
     /// How long a query may take; wins over quipu.query.timeout [default: 2m]
     #[arg(long = "query.timeout", value_name = "DURATION", value_parser = positive)]
     pub query_timeout: Option<Millis>,
-    /// Queries that run at once, further ones wait; wins over quipu.query.max_concurrency [default: 20]
+    /// Queries that run at once, further ones wait; wins over `quipu.query.max_concurrency` [default: 20]
     #[arg(long = "query.max-concurrency", value_parser = clap::value_parser!(u32).range(1..))]
     pub query_max_concurrency: Option<u32>,
-    /// Samples that one query may hold; wins over quipu.query.max_samples [default: 50000000]
+    /// Samples that one query may hold; wins over `quipu.query.max_samples` [default: 50000000]
     #[arg(long = "query.max-samples", value_parser = clap::value_parser!(u64).range(1..))]
     pub query_max_samples: Option<u64>,
     /// Listen on an address that others can reach, without authentication

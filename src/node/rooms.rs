@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::args::ServeArgs;
 use crate::config::{Config, StoreSection, WalSync as ConfiguredSync};
 use crate::error::Result;
-use crate::model::setting::Millis;
 use crate::model::Tenant;
+use crate::model::setting::Millis;
 use crate::query::{Engine, EngineGround};
 use crate::runtime::{Clock, Disk, MemoryBudget, Objects, ObjectsOptions, Pools, Registry, Shutdown};
 use crate::server::http::{Rooms, host_name};
@@ -18,7 +18,7 @@ use crate::source::{Accepted, Scraper, Sink};
 use crate::store::{Appended, Store, StoreGround, StoreSettings, WalSync};
 
 const MEMORY: &str = "memory://";
-/// Postgres clients at once; PostgreSQL's own default.
+/// Postgres clients at once; `PostgreSQL`'s own default.
 const PG_CONNECTIONS: usize = 100;
 
 /// What everything stands on.

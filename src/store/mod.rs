@@ -110,9 +110,6 @@ impl Store {
     /// # Errors
     /// `Invalid` for a time out of bounds, `Limit` for too many rows, `Unavailable` when the disk is full or too
     /// much waits for the object store: then nothing was stored and the same batch may be sent again.
-    ///
-    /// # Panics
-    /// Never: the row limit keeps row numbers in 32 bits.
     pub async fn append(&self, tenant: &Tenant, batch: Batch) -> Result<Appended> {
         let limit = self.inner.settings.max_batch_rows;
         if batch.len() > limit {

@@ -1,4 +1,4 @@
-//! GridAggregate: reads all partitions of its input itself, one task each with its own accumulators, and merges
+//! `GridAggregate`: reads all partitions of its input itself, one task each with its own accumulators, and merges
 //! them in partition order. Its one output partition has a row a group (or the chosen series).
 
 use std::fmt;
@@ -104,7 +104,7 @@ impl GridAggregateExec {
 /// k must be a number that fits 64 bits, unless it is below 1 at every step.
 fn check_k(values: &[f64]) -> Result<()> {
     /// 2^63.
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    const LIMIT: f64 = 9_223_372_036_854_776_000.0;
     let fail = |message: String| Err(Error::new(Kind::Execution, message));
     if values.iter().any(|k| k.is_nan()) {
         return fail("Parameter value is NaN".to_owned());

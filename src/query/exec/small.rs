@@ -211,6 +211,7 @@ impl Merged {
     }
 
     /// Takes a row; see [`merge_equal`].
+    #[expect(clippy::fn_params_excessive_bools, reason = "the row's flag and the caller's rule")]
     pub(crate) fn add(
         &mut self,
         labels: LabelsRef<'_>,

@@ -41,6 +41,7 @@ impl Grid {
     }
 
     /// The distance between two evaluation times, ms; 1 for an instant query.
+    #[cfg(test)]
     pub(crate) fn step_ms(&self) -> i64 {
         self.step_ms
     }

@@ -69,6 +69,7 @@ pub(crate) struct StringLiteral {
 
 impl StringLiteral {
     /// The text; `None` where the bytes are not UTF-8.
+    #[cfg(test)]
     pub(crate) fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.bytes).ok()
     }

@@ -96,6 +96,7 @@ impl Duration {
     }
 
     /// Milliseconds; 0 for one that [`resolve`] has not seen yet, which is a defect.
+    #[cfg(test)]
     pub(crate) fn ms(&self) -> i64 {
         debug_assert!(matches!(self, Self::Fixed(_)), "an open duration was used: {self:?}");
         match self {

@@ -104,9 +104,9 @@ impl Loaded {
         let old = self.series.insert(labels_of(name), points);
         if let Some(old) = old {
             let series = self.series.get_mut(&labels_of(name)).expect("just inserted");
-            old.into_iter().for_each(|(t, v)| {
+            for (t, v) in old {
                 series.entry(t).or_insert(v);
-            });
+            }
         }
     }
 
@@ -129,6 +129,7 @@ fn duration(text: &str) -> i64 {
 }
 
 /// Prometheus' `almost.Equal` at 1e-6.
+#[expect(clippy::float_cmp, reason = "equal is the first thing asked")]
 fn almost(a: f64, b: f64) -> bool {
     if a == b || a.is_nan() && b.is_nan() {
         return true;
@@ -150,8 +151,8 @@ struct Eval {
 impl Eval {
     fn question(&self) -> Option<(Question, i64)> {
         let rest = self.header.strip_prefix("eval")?;
-        let rest = rest.strip_prefix("_ordered").or(rest.strip_prefix("_fail")).unwrap_or(rest);
-        let rest = rest.strip_prefix("_warn").or(rest.strip_prefix("_info")).unwrap_or(rest).trim();
+        let rest = rest.strip_prefix("_ordered").or_else(|| rest.strip_prefix("_fail")).unwrap_or(rest);
+        let rest = rest.strip_prefix("_warn").or_else(|| rest.strip_prefix("_info")).unwrap_or(rest).trim();
         let mut words = rest.splitn(3, ' ');
         let (kind, _) = (words.next()?, words.next()?);
         let rest = words.next()?;
@@ -284,9 +285,13 @@ async fn script(text: &str) -> Count {
             loaded = Loaded::default();
         } else if let Some(step) = line.strip_prefix("load_with_nhcb") {
             loaded.has_more = true;
-            block.iter().for_each(|line| loaded.line(duration(step.trim()), line));
+            for line in &block {
+                loaded.line(duration(step.trim()), line);
+            }
         } else if let Some(step) = line.strip_prefix("load") {
-            block.iter().for_each(|line| loaded.line(duration(step.trim()), line));
+            for line in &block {
+                loaded.line(duration(step.trim()), line);
+            }
         } else if line.starts_with("eval") {
             evaluate(&Eval { header: line.to_owned(), lines: block }, &loaded, &mut count).await;
         }

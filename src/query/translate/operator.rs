@@ -60,6 +60,7 @@ impl Translator<'_> {
         }
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "both are the operator's, as parsed")]
     fn vector_scalar(
         &self,
         op: ScalarOp,

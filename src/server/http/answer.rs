@@ -1,6 +1,6 @@
 //! A PromQL answer as Prometheus' JSON, written straight into one buffer.
 //!
-//! Source: prometheus web/api/v1/json_codec.go and util/jsonutil: a point is `[seconds,"value"]`, seconds with
+//! Source: prometheus `web/api/v1/json_codec.go` and util/jsonutil: a point is `[seconds,"value"]`, seconds with
 //! three decimals where they are no whole number, the value in Go's spelling.
 
 use crate::model::push_go_float;
@@ -23,7 +23,7 @@ pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
         }
         Shape::Scalar => {
             let point = answer.series().iter().flat_map(AnswerSeries::points).next();
-            let (time_ms, value) = point.unwrap_or((answer.time_ms(), f64::NAN));
+            let (time_ms, value) = point.unwrap_or_else(|| (answer.time_ms(), f64::NAN));
             push_point(&mut out, time_ms, value);
         }
         Shape::Vector => push_list(&mut out, answer.series(), |out, series| {

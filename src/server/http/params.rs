@@ -174,8 +174,8 @@ pub(super) fn quote(text: &str) -> String {
             '\x08' => out.push_str("\\b"),
             '\x0b' => out.push_str("\\v"),
             '\x0c' => out.push_str("\\f"),
-            _ if u32::from(c) < 0x20 || c == '\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            _ if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ if u32::from(c) < 0x20 || c == '\x7f' => out.extend(format!("\\x{:02x}", u32::from(c)).chars()),
+            _ if c.is_control() => out.extend(format!("\\u{:04x}", u32::from(c)).chars()),
             _ => out.push(c),
         }
     }

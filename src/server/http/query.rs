@@ -80,7 +80,7 @@ async fn ask(rooms: &Rooms, question: Question, limit: Option<usize>, stats: boo
     }
     abridge(&mut found.warnings, "warning");
     abridge(&mut found.infos, "info");
-    let points: usize = found.series().iter().map(|series| series.point_count()).sum();
+    let points: usize = found.series().iter().map(crate::query::AnswerSeries::point_count).sum();
     if points < SMALL_POINTS {
         return Ok(json_bytes(answer::to_json(&found)));
     }

@@ -108,17 +108,17 @@ pub(super) async fn rules(form: Form) -> Reply {
         let why = format!("strconv.ParseBool: parsing {}: invalid syntax", quote(&exclude));
         return Err(invalid_parameter("exclude_alerts", format!("error converting exclude_alerts: {why}")));
     }
-    success(BTreeMap::from([("groups", [(); 0])]))
+    success(BTreeMap::from([("groups", [0_u8; 0])]))
 }
 
 /// GET `/alerts`: none.
 pub(super) async fn alerts() -> Reply {
-    success(BTreeMap::from([("alerts", [(); 0])]))
+    success(BTreeMap::from([("alerts", [0_u8; 0])]))
 }
 
 /// GET `/alertmanagers`: none.
 pub(super) async fn alertmanagers() -> Reply {
-    success(BTreeMap::from([("activeAlertmanagers", [(); 0]), ("droppedAlertmanagers", [(); 0])]))
+    success(BTreeMap::from([("activeAlertmanagers", [0_u8; 0]), ("droppedAlertmanagers", [0_u8; 0])]))
 }
 
 /// What Prometheus has and quipu does not yet.

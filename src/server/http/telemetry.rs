@@ -77,7 +77,8 @@ fn push_process(out: &mut String, started_ms: i64) {
 /// What the rooms count by themselves and not in the registry.
 fn push_rooms(out: &mut String, rooms: &Rooms) {
     let caches = rooms.store.cache_counts();
-    let figures: [(_, fn(&CacheCounts) -> u64); 5] = [
+    type Figure = fn(&CacheCounts) -> u64;
+    let figures: [(_, Figure); 5] = [
         (("quipu_cache_bytes", "gauge", "Bytes that the read caches hold."), |counts| counts.bytes),
         (("quipu_cache_entries", "gauge", "Entries that the read caches hold."), |counts| counts.entries),
         (("quipu_cache_evictions_total", "counter", "Entries that made room."), |counts| counts.evicted),
@@ -141,9 +142,7 @@ mod tests {
     #[test]
     fn proc_is_read_right() {
         let mut stat = String::from("7 (a b) c) S");
-        for field in 4..=20 {
-            stat.push_str(&format!(" {field}00"));
-        }
+        stat.extend((4..=20).map(|field| format!(" {field}00")));
         // utime is field 14, stime field 15.
         assert_eq!(cpu_seconds(&stat), Some(29.0));
         assert_eq!(number_after("VmSize:\t  10 kB\nVmRSS:\t  7 kB\n", "VmRSS:"), Some(7.0));

@@ -15,6 +15,7 @@ use crate::runtime::{Disk, Objects};
 use crate::source::Sink;
 use crate::store::{StoreGround, StoreSettings};
 
+#[expect(clippy::fn_params_excessive_bools, reason = "two flags of the command line")]
 fn web(lifecycle: bool, admin: bool) -> WebSettings {
     WebSettings {
         enable_lifecycle: lifecycle,

@@ -300,7 +300,7 @@ fn escaping(job: &At<RawScrape>, global: &GlobalSettings, names: NameScheme) -> 
     };
     let scheme = written.map_or(inherited, |at| at.value);
     if scheme == EscapingScheme::AllowUtf8 && names != NameScheme::Utf8 {
-        let line = written.map_or(job.referenced.line(), |at| at.referenced.line());
+        let line = written.map_or_else(|| job.referenced.line(), |at| at.referenced.line());
         return Err(wrong("utf8 metric names requested but validation scheme is not set to UTF8", line));
     }
     Ok(scheme)

@@ -27,16 +27,15 @@ mod tables;
 mod tests;
 mod writer;
 
-pub use cache::{CacheCounts, CacheLimits, ScanCache};
-pub use columns::NO_START;
-pub use format::IndexTag;
-pub use reader::{BlockFile, FileRun};
-pub use stats::RowBounds;
-pub use tables::{
+pub(super) use cache::{CacheCounts, CacheLimits, ScanCache};
+pub(super) use columns::NO_START;
+pub(super) use format::IndexTag;
+pub(super) use reader::{BlockFile, FileRun};
+pub(super) use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
     write_staleness,
 };
-pub use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
+pub(super) use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
 
 pub(crate) use cache::Page;
 pub(crate) use data::{ColumnPage, PagePart};

@@ -38,7 +38,7 @@ impl PostingsBuilder {
         if !metric.is_empty() {
             self.push_pair(METRIC_NAME, metric, chunk);
         }
-        for (name, value) in labels.iter() {
+        for (name, value) in labels {
             self.push_pair(name, value, chunk);
         }
     }

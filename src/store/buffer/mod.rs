@@ -85,11 +85,6 @@ impl Buffer {
         self.rows
     }
 
-    /// Number of series.
-    pub(in crate::store) fn series(&self) -> usize {
-        self.columns.len()
-    }
-
     /// Estimated memory, in bytes.
     pub(in crate::store) fn bytes(&self) -> usize {
         self.bytes + self.columns.len() * SERIES_BYTES

@@ -30,6 +30,7 @@ impl TableLog {
     ///
     /// # Errors
     /// What the store says; the log is complete without it.
+    #[cfg(test)]
     pub(crate) async fn checkpoint(&self) -> Result<u64> {
         let mut state = self.shared.state.lock().await;
         self.write_checkpoint(&mut state).await?;

@@ -103,6 +103,7 @@ impl Stats {
     }
 
     /// Adds a date column in days since 1970 without nulls.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn with_day(self, column: &str, min: i32, max: i32) -> Self {
         let text = |day: i32| Some(Value::from(day_text(day)));

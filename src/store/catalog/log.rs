@@ -171,6 +171,7 @@ impl TableLog {
     ///
     /// # Errors
     /// `Corrupt` naming the log file, or what the store says; the known version stays then.
+    #[cfg(test)]
     pub(crate) async fn refresh(&self) -> Result<Arc<Version>> {
         let mut state = self.shared.state.lock().await;
         self.shared.catch_up(&mut state).await?;

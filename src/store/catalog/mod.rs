@@ -22,8 +22,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use action::Txn;
 pub(crate) use commit::Commit;
 pub(crate) use file::{DataFile, IndexPlace, Rank, Stats, Tags};
 pub(crate) use log::{Ground, LogOptions, TableLog};
-pub(crate) use version::{Removed, Version};
+pub(crate) use version::Version;

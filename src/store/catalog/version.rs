@@ -31,6 +31,7 @@ pub(crate) struct Version {
 
 impl Version {
     /// The number of the commit.
+    #[cfg(test)]
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -62,6 +63,7 @@ impl Version {
     }
 
     /// Rows of all live files, duplicates across files counted twice.
+    #[cfg(test)]
     pub(crate) fn rows(&self) -> u64 {
         self.files().map(|file| file.stats.num_records).sum()
     }

@@ -19,7 +19,7 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{label_names, label_values};
-pub use merge::Merge;
+pub(super) use labels::{label_names, label_values};
+pub(super) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
-pub use selection::{Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};
+pub(super) use selection::{Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};

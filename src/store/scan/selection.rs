@@ -28,7 +28,7 @@ pub struct RankedFile {
 #[derive(Debug, Clone, Default)]
 pub struct Layer {
     /// In the order of (metric, id, labels), each series once.
-    pub runs: Vec<BufferRun>,
+    pub(in crate::store) runs: Vec<BufferRun>,
 }
 
 /// Rows that were deleted: of the series that match, the times in `from..=to`.

@@ -338,9 +338,3 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::corrupt("a body has bytes left over")) }
     }
 }
-
-#[cfg(test)]
-pub(super) fn key(metric: &str, labels: &[(&str, &str)]) -> SeriesKey {
-    let labels = crate::model::Labels::from_pairs(labels.iter().copied()).unwrap();
-    SeriesKey { metric: metric.into(), labels }
-}

@@ -4,6 +4,8 @@
 //! timestamps alone is computed once per timeline; a series then costs one difference and a few multiplications
 //! a step, and one addition a counter reset and window.
 
+use std::cmp::Ordering;
+
 use super::Samples;
 use super::bits;
 use super::edges::{Edges, scratch};
@@ -127,9 +129,9 @@ impl Counter {
         for (at, prefix) in prefix.iter_mut().enumerate() {
             if at > 0 {
                 let (before, now) = (values[at - 1], values[at]);
-                let same = before.to_bits() == now.to_bits() || !(before < now || before > now);
-                let only_one_is_nan = before.is_nan() != now.is_nan();
-                count += u32::from(!same || only_one_is_nan);
+                let same =
+                    before.total_cmp(&now).is_eq() || before.partial_cmp(&now).is_some_and(Ordering::is_eq);
+                count += u32::from(!same && !(before.is_nan() && now.is_nan()));
             }
             *prefix = count;
         }

@@ -18,7 +18,7 @@ async fn open() -> Result<Store> {
     let clock = Clock::manual(AT);
     let ground = StoreGround {
         objects: Objects::memory(),
-        disk: Disk::simulated(1, clock.clone()),
+        disk: Disk::simulated(1, clock),
         clock,
         pools: Pools::inline(),
         registry: Registry::new(),
