@@ -76,7 +76,7 @@ impl Engine {
     /// An engine with these settings.
     ///
     /// # Errors
-    /// `Internal` when DataFusion's environment cannot be made.
+    /// `Internal` when `DataFusion`'s environment cannot be made.
     pub fn new(settings: QuerySettings, ground: EngineGround) -> Result<Self> {
         let config = SessionConfig::new().with_create_default_catalog_and_schema(false);
         let runtime = RuntimeEnvBuilder::new().build().map_err(inward)?;

@@ -193,7 +193,7 @@ async fn plans_show_selector_window_and_aggregation() -> Result<()> {
     let mut all = String::new();
     for text in texts {
         let plans = engine(false).explain(&data(), &instant(text, 300_000)).await?;
-        all.push_str(&format!("# {text}\n{plans}\n"));
+        all.extend(["# ", text, "\n", &plans, "\n"]);
     }
     // How many parts a scan has depends on the machine.
     let all: Vec<String> =

@@ -11,15 +11,14 @@ pub(crate) fn outward(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// Takes ours out again; what DataFusion itself says keeps its words.
+/// Takes ours out again; what `DataFusion` itself says keeps its words.
 pub(crate) fn inward(error: DataFusionError) -> Error {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
             Err(other) => Error::internal("the plan failed").caused_by(other),
         },
-        DataFusionError::Context(_, inner) => inward(*inner),
-        DataFusionError::Diagnostic(_, inner) => inward(*inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => inward(*inner),
         DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
             Ok(inner) => inward(inner),
             Err(shared) => Error::internal(shared.to_string()),

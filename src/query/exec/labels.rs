@@ -55,7 +55,9 @@ mod tests {
 
     fn canonical(pairs: &[(&str, &str)]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        pairs.iter().for_each(|(name, value)| push_pair(&mut bytes, name, value));
+        for (name, value) in pairs {
+            push_pair(&mut bytes, name, value);
+        }
         bytes
     }
 

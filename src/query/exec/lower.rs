@@ -1,4 +1,4 @@
-//! From logical nodes to operators: one function, used by DataFusion's planner (EXPLAIN, SQL) and directly.
+//! From logical nodes to operators: one function, used by `DataFusion`'s planner (EXPLAIN, SQL) and directly.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ impl Lower {
         Ok(None)
     }
 
-    /// A whole plan of ours, without DataFusion's planner.
+    /// A whole plan of ours, without `DataFusion`'s planner.
     ///
     /// # Errors
     /// `Internal` for a plan with a node that is not ours.
@@ -191,7 +191,7 @@ impl ExtensionPlanner for Lower {
     }
 }
 
-/// DataFusion's planner with our nodes: for SQL above PromQL plans and for EXPLAIN.
+/// `DataFusion`'s planner with our nodes: for SQL above PromQL plans and for EXPLAIN.
 pub(crate) struct PromPlanner(DefaultPhysicalPlanner);
 
 impl PromPlanner {

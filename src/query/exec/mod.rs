@@ -1,4 +1,4 @@
-//! The physical side: kernels over one series, aggregation over many, and DataFusion operators around them.
+//! The physical side: kernels over one series, aggregation over many, and `DataFusion` operators around them.
 
 mod aggregate;
 mod batch;

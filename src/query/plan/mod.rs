@@ -1,6 +1,6 @@
 //! What a question means: evaluation times, functions and the logical nodes. No text, no data.
 //!
-//! A plan is a tree of DataFusion extension nodes, one a construct; in every relation one row is one series with
+//! A plan is a tree of `DataFusion` extension nodes, one a construct; in every relation one row is one series with
 //! the constant schema of [`GridSchema`]. Labels are bytes in one column: they become columns only above
 //! `promql()` in SQL.
 

@@ -73,7 +73,7 @@ impl<P: Hash> Hash for Node<P> {
     }
 }
 
-/// DataFusion asks for an order and gives it no meaning: the text of the parameters decides.
+/// `DataFusion` asks for an order and gives it no meaning: the text of the parameters decides.
 impl<P: PartialEq + Display> PartialOrd for Node<P> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         self.parameters.to_string().partial_cmp(&other.parameters.to_string())

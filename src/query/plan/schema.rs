@@ -21,7 +21,7 @@ pub(crate) const DROP_NAME: usize = 1;
 /// Column of the values.
 pub(crate) const GRID: usize = 2;
 
-/// The schema in both of DataFusion's forms, made once a query.
+/// The schema in both of `DataFusion`'s forms, made once a query.
 #[derive(Debug, Clone)]
 pub(crate) struct GridSchema {
     grid: Grid,
@@ -34,7 +34,7 @@ impl GridSchema {
     /// The schema for a grid of evaluation times.
     ///
     /// # Errors
-    /// `Internal` when DataFusion refuses the three column names.
+    /// `Internal` when `DataFusion` refuses the three column names.
     pub(crate) fn new(grid: Grid) -> Result<Self> {
         let item = Arc::new(Field::new("item", DataType::Float64, true));
         let steps = i32::try_from(grid.steps()).expect("a grid's steps fit 31 bits");

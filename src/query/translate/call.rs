@@ -86,10 +86,7 @@ impl Translator<'_> {
             [argument, over] => (Some(*argument), *over),
             _ => return Err(Error::internal("a function over a range with an odd number of arguments")),
         };
-        let matrix = match &over.kind {
-            ExprKind::Matrix(matrix) => matrix,
-            _ => return Err(Error::unsupported("subquery")),
-        };
+        let ExprKind::Matrix(matrix) = &over.kind else { return Err(Error::unsupported("subquery")) };
         let selector = self.range_selector(matrix)?;
         let (has_one_name, at_ms) = (selector.has_one_name(), selector.at_ms);
         let scalar = argument.map(|argument| self.scalar(argument)).transpose()?;

@@ -127,9 +127,9 @@ impl Counter {
         for (at, prefix) in prefix.iter_mut().enumerate() {
             if at > 0 {
                 let (before, now) = (values[at - 1], values[at]);
-                let same = before.to_bits() == now.to_bits() || !(before < now || before > now);
-                let only_one_is_nan = before.is_nan() != now.is_nan();
-                count += u32::from(!same || only_one_is_nan);
+                // NaN is neither below nor above anything, and not different from another NaN.
+                let moved = before < now || before > now;
+                count += u32::from(moved || before.is_nan() != now.is_nan());
             }
             *prefix = count;
         }
