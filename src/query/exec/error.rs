@@ -1,4 +1,4 @@
-//! Errors across DataFusion: ours travel inside its own and come out as they were.
+//! Errors across `DataFusion`: ours travel inside its own and come out as they were.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! GridAggregate: reads all partitions of its input itself, one task each with its own accumulators, and merges
+//! `GridAggregate`: reads all partitions of its input itself, one task each with its own accumulators, and merges
 //! them in partition order. Its one output partition has a row a group (or the chosen series).
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! GridMap: functions of one value, and operators between a vector and a scalar.
+//! `GridMap`: functions of one value, and operators between a vector and a scalar.
 
 use std::fmt;
 use std::sync::Arc;

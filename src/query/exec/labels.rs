@@ -23,7 +23,7 @@ pub(crate) fn push_without_name(bytes: &mut Vec<u8>, labels: LabelsRef<'_>) {
 
 /// Appends the labels of the group that a series belongs to. `nameless`: the series' name is already gone.
 pub(crate) fn push_group(bytes: &mut Vec<u8>, labels: LabelsRef<'_>, grouping: &Grouping, nameless: bool) {
-    for (name, value) in labels.iter() {
+    for (name, value) in labels {
         let kept = match grouping {
             Grouping::By(names) => names.iter().any(|by| by == name),
             Grouping::Without(names) => name != METRIC_NAME && !names.iter().any(|gone| gone == name),

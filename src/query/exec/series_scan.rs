@@ -1,4 +1,4 @@
-//! SeriesScan: the leaf that reads a selection and computes each series' window function on the way.
+//! `SeriesScan`: the leaf that reads a selection and computes each series' window function on the way.
 
 use std::fmt;
 use std::ops::Range;

@@ -37,10 +37,10 @@ impl Translator<'_> {
         match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(self.scalars(op, left, right))),
             (Value::Vector(vector), Value::Scalar(scalar)) => {
-                Ok(Value::Vector(self.vector_scalar(binary(false), vector, scalar)))
+                Ok(Value::Vector(self.vector_scalar(&binary(false), vector, scalar)))
             }
             (Value::Scalar(scalar), Value::Vector(vector)) => {
-                Ok(Value::Vector(self.vector_scalar(binary(true), vector, scalar)))
+                Ok(Value::Vector(self.vector_scalar(&binary(true), vector, scalar)))
             }
             (Value::Vector(_), Value::Vector(_)) => {
                 Err(Error::unsupported(format!("{} between two vectors", expr.op.as_str())))
@@ -66,10 +66,10 @@ impl Translator<'_> {
         }
     }
 
-    fn vector_scalar(&self, binary: ScalarBinary, vector: Vector, scalar: Scalar) -> Vector {
+    fn vector_scalar(&self, binary: &ScalarBinary, vector: Vector, scalar: Scalar) -> Vector {
         let is_fixed = matches!(scalar, Scalar::Known(StepScalar::Constant(_)));
         let (scalar, input) = scalar.into_argument();
-        let binary = ScalarBinary { scalar, ..binary };
+        let binary = ScalarBinary { scalar, ..binary.clone() };
         let drops_name = binary.drops_name();
         let plan = binary.plan(vector.plan, input, self.schema);
         let vector = Vector { plan, is_constant: vector.is_constant && is_fixed, ..vector };

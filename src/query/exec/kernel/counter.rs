@@ -4,6 +4,8 @@
 //! timestamps alone is computed once per timeline; a series then costs one difference and a few multiplications
 //! a step, and one addition a counter reset and window.
 
+use std::cmp::Ordering;
+
 use super::Samples;
 use super::bits;
 use super::edges::{Edges, scratch};
@@ -128,7 +130,7 @@ impl Counter {
             if at > 0 {
                 let (before, now) = (values[at - 1], values[at]);
                 // NaN is neither below nor above anything, and not different from another NaN.
-                let moved = before < now || before > now;
+                let moved = before.partial_cmp(&now).is_some_and(Ordering::is_ne);
                 count += u32::from(moved || before.is_nan() != now.is_nan());
             }
             *prefix = count;
