@@ -124,6 +124,7 @@ impl<'a> Node<'a> {
         let pg = self.pg.take().expect("a node is opened once");
         let places =
             welcome::Places { http: self.http, pg: pg.local_addr()?, storage: &self.args.storage_path };
+        tracing::warn!(address = %places.pg, "not supported yet: the Postgres door");
         self.door.open(rooms.clone());
         rooms.scraper.apply(&self.config.scrapes);
         // A closed terminal is no reason to stop.

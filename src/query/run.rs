@@ -32,7 +32,7 @@ pub(super) async fn collect(
             let view = View::of(&batch);
             for row in 0..view.len() {
                 let cells = view.row(row, &mut words);
-                merged.add(view.labels(row), view.drop_name(row), &cells, false)?;
+                merged.add((view.labels(row), view.drop_name(row)), &cells, false)?;
             }
             yielder.check().await;
         }

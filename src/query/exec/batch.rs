@@ -33,7 +33,7 @@ pub(crate) struct Rows {
     values: Vec<f64>,
     valid: BooleanBufferBuilder,
     nulls: usize,
-    rows: usize,
+    len: usize,
 }
 
 /// Where a batch's label sets come from.
@@ -65,13 +65,13 @@ impl Rows {
             values: Vec::with_capacity(cells),
             valid: BooleanBufferBuilder::new(cells),
             nulls: 0,
-            rows: 0,
+            len: 0,
         }
     }
 
     /// How many rows there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows
+        self.len
     }
 
     /// Adds a row with its own labels.
@@ -110,7 +110,7 @@ impl Rows {
 
     fn finish_row(&mut self, drop_name: bool, valid: Option<&[u64]>) {
         let steps = self.schema.grid().steps();
-        self.rows += 1;
+        self.len += 1;
         self.drop_name.append(drop_name);
         match valid {
             None => self.valid.append_n(steps, true),

@@ -103,8 +103,7 @@ impl GridAggregateExec {
 
 /// k must be a number that fits 64 bits, unless it is below 1 at every step.
 fn check_k(values: &[f64]) -> Result<()> {
-    /// 2^63.
-    const LIMIT: f64 = 9_223_372_036_854_776_000.0;
+    let limit = 2_f64.powi(63);
     let fail = |message: String| Err(Error::new(Kind::Execution, message));
     if values.iter().any(|k| k.is_nan()) {
         return fail("Parameter value is NaN".to_owned());
@@ -112,10 +111,10 @@ fn check_k(values: &[f64]) -> Result<()> {
     if values.iter().all(|k| *k < 1.0) {
         return Ok(());
     }
-    if let Some(k) = values.iter().find(|k| **k <= -LIMIT) {
+    if let Some(k) = values.iter().find(|k| **k <= -limit) {
         return fail(format!("Scalar value {k} underflows int64"));
     }
-    if let Some(k) = values.iter().find(|k| **k >= LIMIT) {
+    if let Some(k) = values.iter().find(|k| **k >= limit) {
         return fail(format!("Scalar value {k} overflows int64"));
     }
     Ok(())

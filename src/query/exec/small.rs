@@ -178,8 +178,8 @@ pub(crate) fn merge_equal(views: &[View<'_>], strict: bool, schema: &GridSchema)
     let mut words = Vec::new();
     for view in views {
         for row in 0..view.len() {
-            let (labels, drop_name) = (view.labels(row), view.drop_name(row));
-            merged.add(labels, drop_name, &view.row(row, &mut words), strict)?;
+            let series = (view.labels(row), view.drop_name(row));
+            merged.add(series, &view.row(row, &mut words), strict)?;
         }
     }
     let mut rows = Rows::new(schema, merged.rows.len());
@@ -210,12 +210,10 @@ impl Merged {
         Self { ids: HashMap::new(), rows: Vec::new(), steps }
     }
 
-    /// Takes a row; see [`merge_equal`].
-    #[expect(clippy::fn_params_excessive_bools, reason = "the row's flag and the caller's rule")]
+    /// Takes a row, given its labels and whether the name goes; see [`merge_equal`].
     pub(crate) fn add(
         &mut self,
-        labels: LabelsRef<'_>,
-        drop_name: bool,
+        (labels, drop_name): (LabelsRef<'_>, bool),
         row: &Row<'_>,
         strict: bool,
     ) -> Result<()> {

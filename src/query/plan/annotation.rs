@@ -12,11 +12,8 @@ impl Position {
     /// `line:column`, both from 1; the column counts bytes, as Prometheus does.
     pub(crate) fn in_text(self, text: &str) -> String {
         let Some(before) = text.as_bytes().get(..self.0) else { return "invalid position".to_owned() };
-        let line = before.split(|byte| *byte == b'\n').count();
-        let column = match before.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => self.0 - end,
-            None => self.0 + 1,
-        };
+        let last = before.split(|byte| *byte == b'\n').next_back().unwrap_or(before);
+        let (line, column) = (before.split(|byte| *byte == b'\n').count(), last.len() + 1);
         format!("{line}:{column}")
     }
 }

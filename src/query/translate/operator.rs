@@ -25,19 +25,25 @@ impl Translator<'_> {
         })
     }
 
-    pub(super) fn binary(&self, binary: &ast::Binary) -> Result<Value> {
-        let op = scalar_op(binary.op).ok_or_else(|| Error::unsupported(binary.op.as_str()))?;
-        let returns_bool = binary.returns_bool;
-        match (self.value(&binary.left)?, self.value(&binary.right)?) {
+    pub(super) fn binary(&self, expr: &ast::Binary) -> Result<Value> {
+        let op = scalar_op(expr.op).ok_or_else(|| Error::unsupported(expr.op.as_str()))?;
+        let (left, right) = (self.value(&expr.left)?, self.value(&expr.right)?);
+        let binary = |scalar_left| ScalarBinary {
+            op,
+            return_bool: expr.returns_bool,
+            scalar_left,
+            scalar: ScalarArgument::None,
+        };
+        match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(self.scalars(op, left, right))),
             (Value::Vector(vector), Value::Scalar(scalar)) => {
-                Ok(Value::Vector(self.vector_scalar(op, returns_bool, (vector, scalar), false)))
+                Ok(Value::Vector(self.vector_scalar(&binary(false), vector, scalar)))
             }
             (Value::Scalar(scalar), Value::Vector(vector)) => {
-                Ok(Value::Vector(self.vector_scalar(op, returns_bool, (vector, scalar), true)))
+                Ok(Value::Vector(self.vector_scalar(&binary(true), vector, scalar)))
             }
             (Value::Vector(_), Value::Vector(_)) => {
-                Err(Error::unsupported(format!("{} between two vectors", binary.op.as_str())))
+                Err(Error::unsupported(format!("{} between two vectors", expr.op.as_str())))
             }
         }
     }
@@ -60,17 +66,10 @@ impl Translator<'_> {
         }
     }
 
-    #[expect(clippy::fn_params_excessive_bools, reason = "both are the operator's, as parsed")]
-    fn vector_scalar(
-        &self,
-        op: ScalarOp,
-        return_bool: bool,
-        (vector, scalar): (Vector, Scalar),
-        scalar_left: bool,
-    ) -> Vector {
+    fn vector_scalar(&self, binary: &ScalarBinary, vector: Vector, scalar: Scalar) -> Vector {
         let is_fixed = matches!(scalar, Scalar::Known(StepScalar::Constant(_)));
-        let (argument, input) = scalar.into_argument();
-        let binary = ScalarBinary { op, return_bool, scalar_left, scalar: argument };
+        let (scalar, input) = scalar.into_argument();
+        let binary = ScalarBinary { scalar, ..binary.clone() };
         let drops_name = binary.drops_name();
         let plan = binary.plan(vector.plan, input, self.schema);
         let vector = Vector { plan, is_constant: vector.is_constant && is_fixed, ..vector };

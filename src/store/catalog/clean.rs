@@ -1,6 +1,7 @@
 //! Clean-up of the log folder: commits that a checkpoint covers and that nobody can still be reading.
 //!
-//! Data files are not touched here; garbage collection of those is a job that reads `Version::removed`.
+//! Also data files that no commit ever named. Files that were removed from the table are not touched here: that
+//! is a job that reads `Version::removed`.
 
 use super::checkpoint::put_hint;
 use super::log::{Moment, TableLog};
@@ -9,6 +10,8 @@ use crate::error::Result;
 
 /// Between two listings for one checkpoint.
 const PAUSE_MS: i64 = 3_600_000;
+/// Between two searches for orphans, and how old one is at least.
+const ORPHAN_MS: i64 = 24 * 3_600_000;
 
 impl TableLog {
     /// Deletes commits and checkpoints that are older than the newest checkpoint and than `keep_log_ms`, oldest
@@ -45,6 +48,43 @@ impl TableLog {
             if number >= newest.version || entry.modified_ms > oldest_kept {
                 break;
             }
+            objects.delete(&entry.path).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes data files that no commit names and that are older than a day and than `min_age_ms`: what a crash
+    /// or a lost race left behind. Returns how many. Lists the table's folder, at most once a day.
+    ///
+    /// # Errors
+    /// What the store and the log say; the rest is found the next time.
+    pub(crate) async fn remove_orphans(&self, min_age_ms: i64) -> Result<usize> {
+        let shared = &self.shared;
+        let (clock, objects) = (&shared.ground.clock, &shared.ground.objects);
+        {
+            let mut state = shared.state.lock().await;
+            if state.swept.is_some_and(|at| at.age_ms(clock) < ORPHAN_MS) {
+                return Ok(0);
+            }
+            // Another process may have committed what this one does not know.
+            shared.catch_up(&mut state).await?;
+            state.swept = Some(Moment::now(clock));
+        }
+        // Listed after the log was read, so a file must also be old: a commit gives up long before a day.
+        let version = self.snapshot();
+        let known = |path: &str| version.files.contains_key(path) || version.removed.contains_key(path);
+        let oldest_kept = clock.now_ms().saturating_sub(min_age_ms.max(ORPHAN_MS));
+        let mut deleted = 0;
+        for entry in objects.list(&shared.folder).await? {
+            let Some(path) = entry.path.strip_prefix(&shared.folder).and_then(|p| p.strip_prefix('/')) else {
+                continue;
+            };
+            let data = path.ends_with(".parquet") && !path.starts_with(LOG_FOLDER);
+            if !data || known(path) || entry.modified_ms > oldest_kept {
+                continue;
+            }
+            tracing::info!(table = shared.folder, path, "a file that no commit names is deleted");
             objects.delete(&entry.path).await?;
             deleted += 1;
         }

@@ -90,6 +90,8 @@ pub(super) struct State {
     pub(super) checkpoint: Option<Hint>,
     /// The checkpoint that the last clean-up went by, and when it was.
     pub(super) cleaned: Option<(u64, Moment)>,
+    /// The last search for files that no commit names.
+    pub(super) swept: Option<Moment>,
 }
 
 /// A time on both clocks: the monotonic one stands still while a machine sleeps, the other one may be set.
@@ -151,6 +153,7 @@ impl TableLog {
             checked: loaded.checked,
             checkpoint: loaded.checkpoint,
             cleaned: None,
+            swept: None,
         };
         let published = ArcSwap::new(version);
         let shared = Shared { ground, options, folder, writer, published, state: Mutex::new(state) };

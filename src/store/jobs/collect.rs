@@ -73,6 +73,7 @@ impl Collector {
                 self.deleted.insert(path);
                 deleted += 1;
             }
+            deleted += log.remove_orphans(millis(delay)).await?;
         }
         Ok(deleted)
     }

@@ -1,5 +1,6 @@
 //! The language itself: that all scripts are read, and that wrong answers do fail.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::compare::{Answer, QueryResult};
@@ -59,16 +60,22 @@ fn run_folder(folder: &Path) -> Option<(usize, Vec<String>)> {
     paths.sort_unstable();
     let stored = Stored::new().expect("a store and an engine");
     let (mut passed, mut failed) = (0, Vec::new());
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for path in paths {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).expect("a readable script");
         let tally = run(&text, &mut stored.engine()).unwrap_or_else(|why| panic!("{name}: {why}"));
         let Tally { passed: good, failed: bad, unsupported, notes } = tally;
         eprintln!("{name}: {good} passed, {bad} failed, {unsupported} not supported");
-        let is_failure = |note: &String| !note.contains(": not supported: ");
-        failed.extend(notes.into_iter().filter(is_failure).map(|note| format!("{name}: {note}")));
+        for note in notes {
+            match note.rsplit_once(": not supported: ") {
+                Some((_, reason)) => *reasons.entry(reason.to_owned()).or_default() += 1,
+                None => failed.push(format!("{name}: {note}")),
+            }
+        }
         passed += good;
     }
+    eprintln!("not supported: {reasons:#?}");
     Some((passed, failed))
 }
 
@@ -107,7 +114,7 @@ fn labels(text: &str) -> Labels {
     parse_series(&format!("{text} 1")).expect(text).0
 }
 
-/// An engine that answers each query from its text: `fail`, `one`, `pair`, `matrix`, `warn`.
+/// An engine that answers each query from its text: `fail`, `one`, `drift`, `pair`, `matrix`, `warn`.
 fn actor() -> Engine<'static> {
     let eval = |query: &str, when| {
         let float = |value| Value::Float(value);
@@ -117,6 +124,15 @@ fn actor() -> Engine<'static> {
             ("later", _) => return Err(Failure::Unsupported("later".to_owned())),
             ("one", When::Instant(_)) => QueryResult::Scalar(1.0),
             ("text", _) => QueryResult::String("a\"b".to_owned()),
+            ("one" | "drift", When::Range { start, step, .. }) => {
+                let value = if query == "one" { 1.0 } else { 2.0 };
+                QueryResult::Matrix(vec![(Labels::new(), vec![(start + step, float(value))])])
+            }
+            ("drift", When::Instant(_)) => QueryResult::Scalar(1.0),
+            ("pair" | "warn", When::Range { start, step, .. }) => {
+                let at_middle = |(labels, value)| (labels, vec![(start + step, value)]);
+                QueryResult::Matrix(pair.into_iter().map(at_middle).collect())
+            }
             (_, When::Instant(_)) => QueryResult::Vector(pair),
             (_, When::Range { start, step, .. }) => {
                 let points = vec![(start, float(1.0)), (start + 2 * step, float(3.0))];
@@ -172,6 +188,8 @@ fn right_answers_pass() {
 fn wrong_answers_fail() {
     let wrong = [
         "eval instant at 1m one\n 1.1",
+        // The same at an instant, another value as a range query.
+        "eval instant at 1m drift\n 1",
         "eval instant at 1m one\n a 1",
         "eval instant at 1m one",
         "eval instant at 1m text\n expect string \"x\"",

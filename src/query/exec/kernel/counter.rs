@@ -129,9 +129,9 @@ impl Counter {
         for (at, prefix) in prefix.iter_mut().enumerate() {
             if at > 0 {
                 let (before, now) = (values[at - 1], values[at]);
-                let same =
-                    before.total_cmp(&now).is_eq() || before.partial_cmp(&now).is_some_and(Ordering::is_eq);
-                count += u32::from(!same && !(before.is_nan() && now.is_nan()));
+                // NaN is neither below nor above anything, and not different from another NaN.
+                let moved = before.partial_cmp(&now).is_some_and(Ordering::is_ne);
+                count += u32::from(moved || before.is_nan() != now.is_nan());
             }
             *prefix = count;
         }

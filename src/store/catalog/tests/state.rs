@@ -147,6 +147,38 @@ async fn clean_up_keeps_a_day_and_everything_after_the_checkpoint() -> Result<()
 }
 
 #[tokio::test(start_paused = true)]
+async fn files_that_no_commit_names_go_after_a_day() -> Result<()> {
+    let clock = Clock::manual(START_MS);
+    let disk = Disk::simulated(1, clock);
+    let options = crate::runtime::ObjectsOptions::default();
+    let objects = Objects::open("/d", &options, &disk, &Pools::inline()).await?;
+    let log = open_with(Ground { clock, ..ground(&objects) }, LogOptions::default()).await?;
+    let other = open_with(Ground { clock, ..ground(&objects) }, LogOptions::default()).await?;
+    let put = async |path: &str| objects.put(&format!("default/samples/{path}"), bytes::Bytes::new()).await;
+    for path in ["a.parquet", "b.parquet", "theirs.parquet", "lost.parquet"] {
+        put(path).await?;
+    }
+    add(&log, "a.parquet", None).await?;
+    compact(&log, &["a.parquet"], "b.parquet").await?;
+    add(&other, "theirs.parquet", None).await?;
+    tokio::time::advance(DAY + Duration::from_secs(1)).await;
+    put("new.parquet").await?;
+    assert_eq!(log.remove_orphans(0).await?, 1, "only the lost one is nobody's and old");
+    let left = objects.list("default/samples").await?;
+    let left: Vec<_> = left.iter().filter_map(|e| e.path.strip_prefix("default/samples/")).collect();
+    let data: Vec<_> = left.into_iter().filter(|path| !path.starts_with('_')).collect();
+    assert_eq!(data, ["a.parquet", "b.parquet", "new.parquet", "theirs.parquet"]);
+    let before = objects.stats().snapshot();
+    assert_eq!(log.remove_orphans(0).await?, 0);
+    assert_eq!(objects.stats().snapshot(), before, "once a day");
+    tokio::time::advance(DAY + Duration::from_secs(1)).await;
+    assert_eq!(log.remove_orphans(10 * 86_400_000).await?, 0, "younger than asked");
+    tokio::time::advance(DAY + Duration::from_secs(1)).await;
+    assert_eq!(log.remove_orphans(0).await?, 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn removals_are_forgotten_after_their_time() -> Result<()> {
     let objects = Objects::memory();
     let log = open(&objects).await?;
@@ -176,4 +208,45 @@ fn statistics_bound_what_they_cut() {
     let far = Stats::rows(1).with_time("t", i64::MIN, 0);
     assert!(!far.min_values.contains_key("t") && far.max_values.contains_key("t"), "no false bound");
     assert!(DataFile::new_path(0).starts_with("1970-01-01-"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_format_1_opens_for_ever() -> Result<()> {
+    macro_rules! fixture {
+        ($($name:literal),*) => {
+            [$(($name, include_bytes!(concat!("../../../../tests/data/format-1/delta-log/", $name)).as_slice())),*]
+        };
+    }
+    let files: [(&str, &[u8]); 8] = fixture![
+        "00000000000000000000.json",
+        "00000000000000000001.json",
+        "00000000000000000002.json",
+        "00000000000000000003.json",
+        "00000000000000000004.json",
+        "00000000000000000004.checkpoint.parquet",
+        "00000000000000000005.json",
+        "_last_checkpoint"
+    ];
+    let mut versions = Vec::new();
+    for without in ["none", "checkpoint.parquet", "00000000000000000003.json"] {
+        let objects = Objects::memory();
+        for (name, bytes) in files.iter().filter(|(name, _)| !name.ends_with(without)) {
+            let path = format!("default/samples/_delta_log/{name}");
+            objects.put(&path, bytes::Bytes::from_static(bytes)).await?;
+        }
+        versions.push(open(&objects).await?.snapshot());
+    }
+    assert!(versions.iter().all(|version| **version == *versions[0]), "with and without the checkpoint");
+    let version = &versions[0];
+    assert_eq!((version.number(), version.rows(), version.txn("11111111-wal/live")), (5, 40, Some(4)));
+    assert_eq!(paths(version), ["2023-11-14-ab.parquet", "2023-11-14-c.parquet", "2023-11-14-d.parquet"]);
+    let merged = version.file("2023-11-14-ab.parquet").expect("it is live");
+    assert_eq!((merged.tags.rank, merged.size), (Rank { lo: 1, hi: 2 }, 1_426));
+    assert_eq!(merged.tags.index, Some(IndexPlace { offset: 100, len: 20, crc: 0xdead_beef }));
+    assert_eq!(merged.tags.other.get("x.y").map(String::as_str), Some("z"));
+    let removed: Vec<_> =
+        version.removed().map(|removed| (&*removed.path, removed.at_ms, removed.size)).collect();
+    assert_eq!(removed.len(), 2);
+    assert_eq!((removed[0].0, removed[0].2), ("2023-11-14-a.parquet", 1_323));
+    Ok(())
 }
