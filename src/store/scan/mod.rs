@@ -11,6 +11,7 @@
 //! by a higher rank never leaves this room.
 
 mod assemble;
+mod counts;
 mod labels;
 mod merge;
 mod pages;
@@ -20,6 +21,7 @@ mod selection;
 mod tests;
 
 pub use labels::{label_names, label_values};
+pub use counts::SelectionCounts;
 pub use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
 pub use selection::{Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};
