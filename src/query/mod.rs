@@ -9,7 +9,7 @@ mod plan;
 mod promql;
 mod run;
 mod settings;
-mod sql;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 mod translate;

@@ -2,3 +2,4 @@
 
 mod errors;
 pub(crate) mod http;
+pub mod pg;

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 
 pub use block::CacheCounts;
 pub use catalogue::{Catalogue, CatalogueEntry};
-pub use scan::{SelectedSeries, Selection, SeriesReader, SeriesRows, Tombstone};
+pub use scan::{SelectedSeries, Selection, SelectionCounts, SeriesReader, SeriesRows, Tombstone};
 pub use sequencer::Appended;
 pub use settings::{StoreSettings, WalSync};
 pub use snapshot::Snapshot;

@@ -1,7 +1,9 @@
 //! The one integration binary.
 
 mod e2e;
+mod pg;
 mod promqltest;
 mod sim;
+mod slt;
 mod smoke;
 mod tidy;

@@ -11,6 +11,7 @@
 //! by a higher rank never leaves this room.
 
 mod assemble;
+mod counts;
 mod labels;
 mod merge;
 mod pages;
@@ -19,7 +20,9 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
+pub use counts::SelectionCounts;
 pub(super) use labels::{label_names, label_values};
 pub(super) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
-pub(super) use selection::{Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};
+pub(super) use selection::{Layer, RankedFile, SelectionInput};
+pub use selection::{SelectedSeries, Selection, Tombstone};
