@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::runtime::{Clock, Pools, Registry, Runtimes, Shutdown, start_logs};
 use crate::server::http::{self, Ask, Door, Reload, Rooms};
+use crate::server::pg;
 use rooms::Ground;
 use settings::current_config;
 
@@ -124,7 +125,13 @@ impl<'a> Node<'a> {
         let pg = self.pg.take().expect("a node is opened once");
         let places =
             welcome::Places { http: self.http, pg: pg.local_addr()?, storage: &self.args.storage_path };
-        tracing::warn!(address = %places.pg, "not supported yet: the Postgres door");
+        let state = rooms::pg_door(rooms, &self.config)?;
+        let serving = pg::serve(pg, state, self.shutdown.clone());
+        self.tasks.push(self.ground.pools.spawn_io(async {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the Postgres door is closed");
+            }
+        }));
         self.door.open(rooms.clone());
         rooms.scraper.apply(&self.config.scrapes);
         // A closed terminal is no reason to stop.

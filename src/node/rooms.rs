@@ -11,9 +11,11 @@ use crate::config::{Config, StoreSection, WalSync as ConfiguredSync};
 use crate::error::Result;
 use crate::model::Tenant;
 use crate::model::setting::Millis;
+use crate::query::sql::{SnapshotSource, SqlEngine};
 use crate::query::{Engine, EngineGround};
 use crate::runtime::{Clock, Disk, MemoryBudget, Objects, ObjectsOptions, Pools, Registry, Shutdown};
 use crate::server::http::{Rooms, host_name};
+use crate::server::pg::{Checkpoint, PgState};
 use crate::source::{Accepted, Scraper, Sink};
 use crate::store::{Appended, Store, StoreGround, StoreSettings, WalSync};
 
@@ -52,6 +54,20 @@ pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) ->
     let scraper = Scraper::new(sink(&store, &tenant), clock, pools.clone(), &registry, seed);
     let write_memory = MemoryBudget::new("quipu.store.memory_limit / 4", section.memory_limit.as_bytes() / 4);
     Ok(Rooms { tenant, store, engine, scraper: Arc::new(scraper), pools, write_memory })
+}
+
+/// The Postgres door over the same store.
+pub(super) fn pg_door(rooms: &Rooms, config: &Config) -> Result<PgState> {
+    let (store, tenant) = (rooms.store.clone(), rooms.tenant.clone());
+    let source: SnapshotSource = Arc::new(move |principal| Ok(store.snapshot(&tenant, principal)));
+    let memory = usize::try_from(config.quipu.store.memory_limit.as_bytes() / 4).unwrap_or(usize::MAX);
+    let engine = Arc::new(SqlEngine::for_machine(source, memory)?);
+    let store = rooms.store.clone();
+    let checkpoint: Checkpoint = Arc::new(move || {
+        let store = store.clone();
+        async move { store.flush().await }.boxed()
+    });
+    Ok(PgState::new(engine, checkpoint, rooms.pools.clone(), PG_CONNECTIONS))
 }
 
 /// Where the WAL lies: on a disk, unless the data is in memory too and nothing else was asked for.

@@ -135,7 +135,8 @@ async fn binary_results_and_parameters() {
     assert_eq!(kinds, ["text", "timestamptz", "int8"]);
     let kinds: Vec<&str> = statement.columns().iter().map(|c| c.type_().name()).collect();
     assert_eq!(kinds, ["text", "int8", "jsonb", "timestamptz", "float8"]);
-    let from = std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(START_MS + 60_000).expect("positive"));
+    let from =
+        std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(START_MS + 60_000).expect("positive"));
     let rows = client.query(&statement, &[&"api", &from, &10_i64]).await.expect("runs");
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[0].get::<_, std::time::SystemTime>(3), from);
@@ -186,19 +187,21 @@ async fn a_statement_is_cancelled_by_request_and_by_timeout() {
     client.simple_query("SET statement_timeout = '200ms'").await.expect("settable");
     let error = client.query(ENDLESS, &[]).await.expect_err("timed out");
     let told = error.as_db_error().expect("an error of the server");
-    assert_eq!((told.code().code(), told.message()), ("57014", "canceling statement due to statement timeout"));
+    assert_eq!(
+        (told.code().code(), told.message()),
+        ("57014", "canceling statement due to statement timeout")
+    );
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     client.simple_query("SELECT 1").await.expect("the connection lives on");
     server.stop().await;
 }
 
-
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_apart_and_counted() {
     let server = Server::start(2).await;
     let one = server.connect("application_name=one").await.expect("connects");
-    let two = server.connect("options='-c search_path=metrics -c TimeZone=Asia/Kolkata'").await.expect("connects");
+    let two =
+        server.connect("options='-c search_path=metrics -c TimeZone=Asia/Kolkata'").await.expect("connects");
     one.simple_query("SET search_path = public").await.expect("settable");
     assert!(one.simple_query("SELECT * FROM up").await.is_err());
     two.simple_query("SELECT * FROM up").await.expect("its own search path");
@@ -231,7 +234,10 @@ async fn psql_describes() {
         (r"\d+ up", vec!["job"]),
         (r"\dv", vec![]),
         (r"\di", vec![]),
-        ("SELECT labels FROM series WHERE metric = 'temp'", vec![r#"{"room": "a", "timestamp": "odd", "value": "odder"}"#]),
+        (
+            "SELECT labels FROM series WHERE metric = 'temp'",
+            vec![r#"{"room": "a", "timestamp": "odd", "value": "odder"}"#],
+        ),
         ("CHECKPOINT", vec!["CHECKPOINT"]),
     ];
     let mut failures = String::new();

@@ -99,7 +99,9 @@ async fn check(client: &Client, record: &Record) -> Result<(), String> {
                 return Err(format!("SQLSTATE {} instead of {state}: {told}", told.code().code()));
             }
             match record.lines.first() {
-                Some(message) if !alike(message, told.message()) => Err(format!("message: {}", told.message())),
+                Some(message) if !alike(message, told.message()) => {
+                    Err(format!("message: {}", told.message()))
+                }
                 _ => Ok(()),
             }
         }

@@ -15,8 +15,8 @@ use super::pg_catalog::{self, Dump};
 use super::relations::{self, Relation, SCHEMAS};
 use super::samples::Samples;
 use super::session::Facts;
-use crate::store::Snapshot;
 use super::{information_schema, metadata, names};
+use crate::store::Snapshot;
 
 /// The name that stands for "look along the search path": no schema of a client can be called that.
 pub(super) const SEARCH_PATH: &str = "";
@@ -33,7 +33,12 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// The catalog of a snapshot.
-    pub(super) fn new(snapshot: Snapshot, facts: Facts, dump: Arc<Dump>, system: Arc<Vec<super::System>>) -> Self {
+    pub(super) fn new(
+        snapshot: Snapshot,
+        facts: Facts,
+        dump: Arc<Dump>,
+        system: Arc<Vec<super::System>>,
+    ) -> Self {
         Self { snapshot, facts, dump, system, relations: OnceLock::new() }
     }
 

@@ -33,9 +33,10 @@ pub(super) fn from_datafusion(error: DataFusionError, sql: &str) -> Error {
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
         DataFusionError::Plan(message) => from_plan(message, diagnostic.as_ref(), sql),
         DataFusionError::NotImplemented(what) => Error::unsupported(first_line(what)),
-        DataFusionError::ResourcesExhausted(what) => {
-            Error::new(Kind::Limit, format!("the query needs more memory than it may have: {}", first_line(what)))
-        }
+        DataFusionError::ResourcesExhausted(what) => Error::new(
+            Kind::Limit,
+            format!("the query needs more memory than it may have: {}", first_line(what)),
+        ),
         DataFusionError::ArrowError(inner, _) => from_arrow(inner),
         DataFusionError::Execution(message) => Error::new(Kind::Execution, first_line(message)),
         DataFusionError::Configuration(message) => Error::invalid(first_line(message)),

@@ -39,7 +39,8 @@ impl Explain {
         let words: Vec<String> = statement.words().collect();
         let (mut analyze, mut verbose, mut used) = (false, false, 1);
         if words.get(1).is_some_and(|w| w == "(") && is_option(words.get(2)) {
-            let end = words.iter().position(|w| w == ")").ok_or_else(|| statement.syntax_error(words.len()))?;
+            let end =
+                words.iter().position(|w| w == ")").ok_or_else(|| statement.syntax_error(words.len()))?;
             for option in words[2..end].split(|w| w == ",") {
                 let on = option.get(1).is_none_or(|v| matches!(v.as_str(), "true" | "on" | "1"));
                 match (option.first().map(String::as_str), option.get(1).map(String::as_str)) {
@@ -68,7 +69,11 @@ impl Explain {
     }
 
     /// Plans, and with ANALYZE runs, the statement.
-    pub(super) async fn run(&self, state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    pub(super) async fn run(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+    ) -> Result<SendableRecordBatchStream> {
         let physical = state.create_physical_plan(plan).await?;
         let mut lines = Vec::new();
         if self.verbose {
@@ -93,8 +98,18 @@ impl Explain {
 }
 
 fn is_option(word: Option<&String>) -> bool {
-    const OPTIONS: [&str; 10] =
-        ["analyze", "verbose", "costs", "settings", "buffers", "wal", "timing", "summary", "format", "generic_plan"];
+    const OPTIONS: [&str; 10] = [
+        "analyze",
+        "verbose",
+        "costs",
+        "settings",
+        "buffers",
+        "wal",
+        "timing",
+        "summary",
+        "format",
+        "generic_plan",
+    ];
     word.is_some_and(|w| OPTIONS.contains(&w.as_str()))
 }
 

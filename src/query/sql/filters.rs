@@ -190,7 +190,10 @@ fn target<'a>(expr: &'a Expr, columns: &'a Columns) -> Option<Target<'a>> {
 fn is_date(kind: &arrow::datatypes::DataType) -> bool {
     use arrow::datatypes::{DataType, TimeUnit};
     // Seconds and dates are coarser than milliseconds: a comparison after such a cast is another one.
-    !matches!(kind, DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, _))
+    !matches!(
+        kind,
+        DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, _)
+    )
 }
 
 fn literal(expr: &Expr) -> Option<&ScalarValue> {

@@ -73,7 +73,12 @@ fn function(name: &'static str, returns: DataType, volatility: Volatility, body:
 
 fn fixed(name: &'static str, value: ScalarValue) -> Arc<ScalarUDF> {
     let returns = value.data_type();
-    function(name, returns, Volatility::Stable, Arc::new(move |_, _| Ok(ColumnarValue::Scalar(value.clone()))))
+    function(
+        name,
+        returns,
+        Volatility::Stable,
+        Arc::new(move |_, _| Ok(ColumnarValue::Scalar(value.clone()))),
+    )
 }
 
 fn text(value: &str) -> ScalarValue {
@@ -140,41 +145,66 @@ pub(super) fn of_session(facts: &Facts) -> Vec<Arc<ScalarUDF>> {
         all.push(fixed(name, text(&facts.database)));
     }
     let settings = facts.settings.clone();
-    all.push(function("current_schema", DataType::Utf8, Volatility::Stable, Arc::new(move |_, _| {
-        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(settings.search_path().into_iter().next())))
-    })));
+    all.push(function(
+        "current_schema",
+        DataType::Utf8,
+        Volatility::Stable,
+        Arc::new(move |_, _| {
+            Ok(ColumnarValue::Scalar(ScalarValue::Utf8(settings.search_path().into_iter().next())))
+        }),
+    ));
     let settings = facts.settings.clone();
     let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
-    all.push(function("current_schemas", list, Volatility::Stable, Arc::new(move |args, _| {
-        let implied = matches!(args.first(), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
-        let mut path = settings.search_path();
-        if implied && !path.iter().any(|s| s == "pg_catalog") {
-            path.insert(0, "pg_catalog".to_owned());
-        }
-        let offsets = OffsetBuffer::from_lengths([path.len()]);
-        let field = Arc::new(Field::new_list_field(DataType::Utf8, true));
-        let values = Arc::new(StringArray::from(path));
-        Ok(ColumnarValue::Scalar(ScalarValue::List(Arc::new(ListArray::new(field, offsets, values, None)))))
-    })));
+    all.push(function(
+        "current_schemas",
+        list,
+        Volatility::Stable,
+        Arc::new(move |args, _| {
+            let implied =
+                matches!(args.first(), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
+            let mut path = settings.search_path();
+            if implied && !path.iter().any(|s| s == "pg_catalog") {
+                path.insert(0, "pg_catalog".to_owned());
+            }
+            let offsets = OffsetBuffer::from_lengths([path.len()]);
+            let field = Arc::new(Field::new_list_field(DataType::Utf8, true));
+            let values = Arc::new(StringArray::from(path));
+            Ok(ColumnarValue::Scalar(ScalarValue::List(Arc::new(ListArray::new(
+                field, offsets, values, None,
+            )))))
+        }),
+    ));
     let facts = facts.clone();
     let current = facts.clone();
-    all.push(function("current_setting", DataType::Utf8, Volatility::Stable, Arc::new(move |args, _| {
-        let name = constant_text("current_setting", args, 0)?;
-        let missing_ok = matches!(args.get(1), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
-        let value = match current.settings.get(&name) {
-            Ok(value) => Some(value),
-            Err(_) if missing_ok => None,
-            Err(error) => return Err(external(error)),
-        };
-        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(value)))
-    })));
-    all.push(function("set_config", DataType::Utf8, Volatility::Volatile, Arc::new(move |args, _| {
-        let (name, value) = (constant_text("set_config", args, 0)?, constant_text("set_config", args, 1)?);
-        let local = matches!(args.get(2), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
-        let done: OurResult<String> =
-            facts.settings.set(&name, Some(&value), local).and_then(|()| facts.settings.get(&name));
-        Ok(ColumnarValue::Scalar(text(&done.map_err(external)?)))
-    })));
+    all.push(function(
+        "current_setting",
+        DataType::Utf8,
+        Volatility::Stable,
+        Arc::new(move |args, _| {
+            let name = constant_text("current_setting", args, 0)?;
+            let missing_ok =
+                matches!(args.get(1), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
+            let value = match current.settings.get(&name) {
+                Ok(value) => Some(value),
+                Err(_) if missing_ok => None,
+                Err(error) => return Err(external(error)),
+            };
+            Ok(ColumnarValue::Scalar(ScalarValue::Utf8(value)))
+        }),
+    ));
+    all.push(function(
+        "set_config",
+        DataType::Utf8,
+        Volatility::Volatile,
+        Arc::new(move |args, _| {
+            let (name, value) =
+                (constant_text("set_config", args, 0)?, constant_text("set_config", args, 1)?);
+            let local = matches!(args.get(2), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
+            let done: OurResult<String> =
+                facts.settings.set(&name, Some(&value), local).and_then(|()| facts.settings.get(&name));
+            Ok(ColumnarValue::Scalar(text(&done.map_err(external)?)))
+        }),
+    ));
     all
 }
 
@@ -183,16 +213,23 @@ fn constant_text(name: &str, args: &[ColumnarValue], index: usize) -> Result<Str
         Some(ColumnarValue::Scalar(value)) if value.try_as_str().is_some() => {
             Ok(value.try_as_str().flatten().unwrap_or_default().to_owned())
         }
-        _ => Err(external(Error::invalid(format!("argument {} of {name} must be a constant text", index + 1)))),
+        _ => {
+            Err(external(Error::invalid(format!("argument {} of {name} must be a constant text", index + 1))))
+        }
     }
 }
 
 fn each_text(name: &'static str, convert: fn(&str) -> String) -> Arc<ScalarUDF> {
-    function(name, DataType::Utf8, Volatility::Immutable, Arc::new(move |args, rows| {
-        let array = argument(name, args, rows, &DataType::Utf8)?;
-        let values: &StringArray = downcast(&array);
-        Ok(ColumnarValue::Array(Arc::new(values.iter().map(|v| v.map(convert)).collect::<StringArray>())))
-    }))
+    function(
+        name,
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(move |args, rows| {
+            let array = argument(name, args, rows, &DataType::Utf8)?;
+            let values: &StringArray = downcast(&array);
+            Ok(ColumnarValue::Array(Arc::new(values.iter().map(|v| v.map(convert)).collect::<StringArray>())))
+        }),
+    )
 }
 
 fn argument(name: &str, args: &[ColumnarValue], rows: usize, kind: &DataType) -> Result<ArrayRef> {
@@ -222,4 +259,3 @@ fn size_pretty(args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
     }
     Ok(ColumnarValue::Array(Arc::new(out.finish())))
 }
-

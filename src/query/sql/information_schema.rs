@@ -70,7 +70,11 @@ pub(super) fn listing() -> Vec<super::System> {
 }
 
 /// A table of the schema.
-pub(super) fn table(name: &str, facts: &Facts, relations: &Arc<Vec<Relation>>) -> Option<Arc<dyn TableProvider>> {
+pub(super) fn table(
+    name: &str,
+    facts: &Facts,
+    relations: &Arc<Vec<Relation>>,
+) -> Option<Arc<dyn TableProvider>> {
     let view = VIEWS.iter().find(|view| view.name == name)?;
     let (facts, relations) = (facts.clone(), Arc::clone(relations));
     let fill = Arc::new(move |sheet: &mut Sheet, _| (view.fill)(sheet, &facts, &relations));
@@ -170,7 +174,8 @@ const GRANTS: Header = &[
 fn grants(sheet: &mut Sheet, facts: &Facts, all: &[Relation]) {
     for relation in all {
         let who = [(&facts.user).into(), (&facts.user).into(), (&facts.database).into()];
-        let what = [relation.schema.into(), (&relation.name).into(), "SELECT".into(), "NO".into(), "YES".into()];
+        let what =
+            [relation.schema.into(), (&relation.name).into(), "SELECT".into(), "NO".into(), "YES".into()];
         sheet.row(&[&who[..], &what].concat());
     }
 }

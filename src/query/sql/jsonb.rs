@@ -198,9 +198,8 @@ fn as_views(value: &ColumnarValue, rows: usize) -> Result<StringViewArray> {
 }
 
 fn member(document: &str, name: &str) -> Result<Option<serde_json::Value>> {
-    let parsed: serde_json::Value = serde_json::from_str(document).map_err(|e| {
-        DataFusionError::Execution(format!("invalid input syntax for type json: {e}"))
-    })?;
+    let parsed: serde_json::Value = serde_json::from_str(document)
+        .map_err(|e| DataFusionError::Execution(format!("invalid input syntax for type json: {e}")))?;
     match parsed {
         serde_json::Value::Object(mut members) => Ok(members.remove(name)),
         _ => Ok(None),

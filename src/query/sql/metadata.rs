@@ -21,7 +21,8 @@ pub(super) fn table(snapshot: &Snapshot) -> Result<Arc<dyn TableProvider>> {
     let column = |get: fn(&CatalogueEntry) -> &str| -> ArrayRef {
         Arc::new(entries().map(|(_, entry)| Some(get(entry))).collect::<StringViewArray>())
     };
-    let metrics: ArrayRef = Arc::new(entries().map(|(metric, _)| Some(&**metric)).collect::<StringViewArray>());
+    let metrics: ArrayRef =
+        Arc::new(entries().map(|(metric, _)| Some(&**metric)).collect::<StringViewArray>());
     let arrays = vec![metrics, column(|e| e.kind.as_str()), column(|e| &e.help), column(|e| &e.unit)];
     let batch = RecordBatch::try_new(schema(), arrays)?;
     Ok(Arc::new(MemTable::try_new(schema(), vec![vec![batch]])?))

@@ -75,7 +75,8 @@ mod tests {
     #[test]
     fn nothing_meets_and_everything_fits() {
         let long = "x".repeat(100);
-        let mut names = vec![long.clone(), format!("{long}y"), "é".repeat(40), "x".repeat(63), "x".repeat(64)];
+        let mut names =
+            vec![long.clone(), format!("{long}y"), "é".repeat(40), "x".repeat(63), "x".repeat(64)];
         names.push(column(&long).into_owned());
         names.push(format!("{}_", "value".to_owned() + &"_".repeat(58)));
         for stem in FIXED_COLUMNS {

@@ -79,7 +79,10 @@ impl Parser {
         }
         let Statement::Query(query) = &ast else {
             let verb = statement.verb().to_uppercase();
-            return Err(Error::new(Kind::ReadOnly, format!("cannot execute {verb} in a read-only transaction")));
+            return Err(Error::new(
+                Kind::ReadOnly,
+                format!("cannot execute {verb} in a read-only transaction"),
+            ));
         };
         let names = column_names(query);
         if statement.names_catalog() {
@@ -209,17 +212,22 @@ mod tests {
 
     #[test]
     fn columns_are_called_as_in_postgres() {
-        let sql = "SELECT count(*), 1, 'a', m.Value, timestamp::date, '1'::int, \"Up\", a+b AS \"S\", now() FROM m";
+        let sql =
+            "SELECT count(*), 1, 'a', m.Value, timestamp::date, '1'::int, \"Up\", a+b AS \"S\", now() FROM m";
         let wanted = ["count", "?column?", "?column?", "value", "timestamp", "int4", "Up", "S", "now"];
         assert_eq!(names(sql), wanted);
-        assert_eq!(names("SELECT CASE WHEN a THEN 1 ELSE b END, coalesce(a, b), true FROM m"), ["b", "coalesce", "bool"]);
+        assert_eq!(
+            names("SELECT CASE WHEN a THEN 1 ELSE b END, coalesce(a, b), true FROM m"),
+            ["b", "coalesce", "bool"]
+        );
         assert!(names("SELECT *, 1 FROM m").is_empty());
         assert_eq!(names("SELECT 1, 1"), ["?column?", "?column?"]);
     }
 
     #[test]
     fn only_queries_pass() {
-        let parse = |sql: &str| Parser::new().parse(&SqlStatement::split(sql).expect("tokens").remove(0)).err();
+        let parse =
+            |sql: &str| Parser::new().parse(&SqlStatement::split(sql).expect("tokens").remove(0)).err();
         let kind = |sql: &str| parse(sql).map(|e| e.kind());
         assert_eq!(kind("DELETE FROM samples"), Some(Kind::ReadOnly));
         assert_eq!(kind("SELEC 1"), Some(Kind::Syntax));

@@ -72,7 +72,11 @@ struct Ours {
 }
 
 /// One of our tables.
-pub(super) fn table(name: &str, facts: &Facts, relations: &Arc<Vec<Relation>>) -> Option<Arc<dyn TableProvider>> {
+pub(super) fn table(
+    name: &str,
+    facts: &Facts,
+    relations: &Arc<Vec<Relation>>,
+) -> Option<Arc<dyn TableProvider>> {
     let ours = OURS.iter().find(|table| table.name == name)?;
     let (facts, relations) = (facts.clone(), Arc::clone(relations));
     let fill = Arc::new(move |sheet: &mut Sheet, wanted| (ours.fill)(sheet, &facts, &relations, wanted));

@@ -87,4 +87,3 @@ fn hashed(name: &str, attempt: u64) -> i32 {
     let range = u64::from(i32::MAX.unsigned_abs()) - FIRST_OID;
     i32::try_from(FIRST_OID + hash % range).expect("the range ends below i32::MAX")
 }
-

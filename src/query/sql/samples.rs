@@ -14,8 +14,8 @@ use super::columns::Columns;
 use super::errors::external;
 use super::filters::Pushed;
 use super::scan::{RowIs, SampleScan};
-use crate::store::Snapshot;
 use crate::model::{METRIC_NAME, Matcher};
+use crate::store::Snapshot;
 
 /// A table of merged samples of one snapshot.
 #[derive(Debug)]
@@ -89,6 +89,11 @@ impl TableProvider for Samples {
         let select = self.snapshot.select(pushed.matchers.clone(), pushed.from, pushed.to);
         let selection = select.await.map_err(external)?;
         let partitions = session.config().target_partitions();
-        Ok(Arc::new(SampleScan::new(columns, self.rows, &pushed, (selection, self.snapshot.files(), partitions))))
+        Ok(Arc::new(SampleScan::new(
+            columns,
+            self.rows,
+            &pushed,
+            (selection, self.snapshot.files(), partitions),
+        )))
     }
 }

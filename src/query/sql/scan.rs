@@ -19,10 +19,10 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
-use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
@@ -82,7 +82,16 @@ impl SampleScan {
         .with_scheduling_type(SchedulingType::Cooperative);
         let metrics = ExecutionPlanMetricsSet::new();
         let pushed = pushed.to_string();
-        Self { columns, rows, selection, partitions, pushed, files, properties: Arc::new(properties), metrics }
+        Self {
+            columns,
+            rows,
+            selection,
+            partitions,
+            pushed,
+            files,
+            properties: Arc::new(properties),
+            metrics,
+        }
     }
 }
 
@@ -104,7 +113,8 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
         write!(f, "{{{}}}", all.join(", "))?;
-        let time = |ms| chrono::DateTime::from_timestamp_millis(ms).map_or(format!("{ms} ms"), |t| t.to_rfc3339());
+        let time =
+            |ms| chrono::DateTime::from_timestamp_millis(ms).map_or(format!("{ms} ms"), |t| t.to_rfc3339());
         if self.from != i64::MIN {
             write!(f, " from {}", time(self.from))?;
         }
@@ -292,9 +302,8 @@ impl Batch {
     fn finish(self, columns: &Columns, selection: &Selection) -> Result<RecordBatch> {
         let rows = self.series_of_row.len();
         let series_of_row = UInt32Array::from(self.series_of_row);
-        let times = |ms: Vec<i64>| -> ArrayRef {
-            Arc::new(TimestampMillisecondArray::from(ms).with_timezone("UTC"))
-        };
+        let times =
+            |ms: Vec<i64>| -> ArrayRef { Arc::new(TimestampMillisecondArray::from(ms).with_timezone("UTC")) };
         let (timestamps, first, last) = (times(self.timestamps), times(self.ends.0), times(self.ends.1));
         let values: ArrayRef = Arc::new(Float64Array::from(self.values));
         let mut arrays = Vec::with_capacity(columns.contents().len());

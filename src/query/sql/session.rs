@@ -1,12 +1,13 @@
 //! A connection's session: text to plan to stream, each statement over a snapshot of its own.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -60,6 +61,17 @@ impl std::fmt::Debug for SqlEngine {
 }
 
 impl SqlEngine {
+    /// An engine for this machine whose queries hold at most `memory_bytes` together; what does not fit is
+    /// spilled to the system's temporary folder or refused.
+    ///
+    /// # Errors
+    /// As [`SqlEngine::new`].
+    pub fn for_machine(source: SnapshotSource, memory_bytes: usize) -> Result<Self> {
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory_bytes, 1.0).build_arc();
+        let runtime = runtime.map_err(|e| from_datafusion(e, "").during("start SQL"))?;
+        Self::new(source, runtime, std::thread::available_parallelism().map_or(1, NonZero::get))
+    }
+
     /// An engine over the snapshots of `source`; `runtime` holds the memory pool and the spill folder, and
     /// `partitions` says how many streams a plan reads at once.
     ///
@@ -190,7 +202,8 @@ impl SqlSession {
         let told = |e| from_datafusion(e, statement.text());
         let ast = datafusion::sql::parser::Statement::Statement(Box::new(ast));
         let plan = state.statement_to_plan(ast).await.map_err(told)?;
-        let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let reads_only =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         reads_only.verify_plan(&plan).map_err(told)?;
         let columns = named(plan.schema().inner(), &names);
         Ok(Planned { state, plan, names, columns })

@@ -74,7 +74,10 @@ impl SqlStatement {
 
     /// The rest of the statement after `count` tokens.
     pub(super) fn after(&self, count: usize) -> Self {
-        Self { text: std::sync::Arc::clone(&self.text), tokens: self.tokens[count.min(self.tokens.len())..].to_vec() }
+        Self {
+            text: std::sync::Arc::clone(&self.text),
+            tokens: self.tokens[count.min(self.tokens.len())..].to_vec(),
+        }
     }
 
     /// The words of the statement: lower-case names and keywords, quoted names and strings without their

@@ -8,7 +8,6 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
-use crate::store::Snapshot;
 use super::{SqlEngine, SqlSession, SqlStatement};
 use crate::error::{Error, Kind};
 use crate::model::{Batch, Labels, Principal, Tenant, Timestamps};
@@ -100,8 +99,14 @@ async fn samples_series_and_metric_tables() {
     assert_eq!(rows(sql).await, ["up|api|1970-01-01T00:00:00Z|1970-01-01T00:00:02Z"]);
     assert_eq!(rows("SELECT count(*) FROM series").await, ["4"]);
     assert_eq!(rows("SELECT count(*) FROM series WHERE labels ? 'job'").await, ["2"]);
-    assert_eq!(rows("SELECT labels FROM series WHERE metric = 'temp'").await, [r#"{"room": "a", "value": "odd"}"#]);
-    assert_eq!(rows("SELECT room, value_, value FROM temp ORDER BY value").await, ["a|odd|20.5", "a|odd|21.0"]);
+    assert_eq!(
+        rows("SELECT labels FROM series WHERE metric = 'temp'").await,
+        [r#"{"room": "a", "value": "odd"}"#]
+    );
+    assert_eq!(
+        rows("SELECT room, value_, value FROM temp ORDER BY value").await,
+        ["a|odd|20.5", "a|odd|21.0"]
+    );
     assert_eq!(rows("SELECT metric, type FROM metadata ORDER BY 1").await, ["temp|unknown", "up|unknown"]);
     let join = "SELECT count(*) FROM samples JOIN series USING (metric, series_id)";
     assert_eq!(rows(join).await, ["7"]);
@@ -109,9 +114,13 @@ async fn samples_series_and_metric_tables() {
 
 #[tokio::test]
 async fn predicates_reach_the_scan() {
-    let sql = "EXPLAIN SELECT value FROM up WHERE job = 'api' AND timestamp > '1970-01-01T00:00:01Z' AND value > 0";
+    let sql =
+        "EXPLAIN SELECT value FROM up WHERE job = 'api' AND timestamp > '1970-01-01T00:00:01Z' AND value > 0";
     let plan = rows(sql).await.join("\n");
-    assert!(plan.contains(r#"SampleScan: {__name__="up", job="api"} from 1970-01-01T00:00:01.001+00:00"#), "{plan}");
+    assert!(
+        plan.contains(r#"SampleScan: {__name__="up", job="api"} from 1970-01-01T00:00:01.001+00:00"#),
+        "{plan}"
+    );
     assert!(plan.contains("columns=[value]"), "{plan}");
     let sql = "EXPLAIN SELECT count(*) FROM samples WHERE labels->>'job' = 'api' AND timestamp <= now()";
     let plan = rows(sql).await.join("\n");
@@ -124,8 +133,14 @@ async fn the_search_path_finds_names() {
     session.settings().set("search_path", Some("public"), false).expect("settable");
     let missing = rows_of(&session, "SELECT 1 FROM up", Vec::new()).await.expect_err("not on the path");
     assert_eq!((missing.kind(), missing.message()), (Kind::UnknownTable, "relation \"up\" does not exist"));
-    assert_eq!(rows_of(&session, "SELECT count(*) FROM metrics.up", Vec::new()).await.expect("qualified"), ["5"]);
-    assert_eq!(rows("SELECT current_schema(), current_schemas(true)").await, ["public|[pg_catalog, public, metrics]"]);
+    assert_eq!(
+        rows_of(&session, "SELECT count(*) FROM metrics.up", Vec::new()).await.expect("qualified"),
+        ["5"]
+    );
+    assert_eq!(
+        rows("SELECT current_schema(), current_schemas(true)").await,
+        ["public|[pg_catalog, public, metrics]"]
+    );
 }
 
 #[tokio::test]
@@ -169,7 +184,12 @@ async fn catalogs_describe_the_tables() {
     assert_eq!(rows(sql).await, wanted);
     let sql = "SELECT column_name, data_type, is_nullable FROM information_schema.columns \
                WHERE table_name = 'up' ORDER BY ordinal_position";
-    let wanted = ["timestamp|timestamp with time zone|NO", "value|double precision|NO", "instance|text|YES", "job|text|YES"];
+    let wanted = [
+        "timestamp|timestamp with time zone|NO",
+        "value|double precision|NO",
+        "instance|text|YES",
+        "job|text|YES",
+    ];
     assert_eq!(rows(sql).await, wanted);
     let sql = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = 'metrics.up'::regclass";
@@ -189,7 +209,10 @@ async fn explain_says_what_of_the_files_is_read() {
     let session = session_of(&store);
     let sql = "EXPLAIN SELECT value FROM up WHERE job = 'api'";
     let plan = rows_of(&session, sql, Vec::new()).await.expect("plans").join("\n");
-    assert!(plan.contains("series=1, partitions=1, files=1 of 1, runs=1 of 4, pages=1 of 1, buffer_runs=0"), "{plan}");
+    assert!(
+        plan.contains("series=1, partitions=1, files=1 of 1, runs=1 of 4, pages=1 of 1, buffer_runs=0"),
+        "{plan}"
+    );
     let sql = "EXPLAIN SELECT value FROM up WHERE timestamp > '2000-01-01T00:00:00Z'";
     let plan = rows_of(&session, sql, Vec::new()).await.expect("plans").join("\n");
     assert!(plan.contains("files=0 of 1"), "{plan}");

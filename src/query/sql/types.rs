@@ -74,7 +74,9 @@ fn of_arrow(kind: &DataType) -> Option<PgType> {
         DataType::Float16 | DataType::Float32 => FLOAT4,
         DataType::Float64 => FLOAT8,
         DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => TEXT,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => BYTEA,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            BYTEA
+        }
         DataType::Date32 | DataType::Date64 => DATE,
         DataType::Time32(_) | DataType::Time64(_) => TIME,
         DataType::Timestamp(_, None) => TIMESTAMP,

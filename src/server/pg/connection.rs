@@ -104,7 +104,8 @@ impl Connection {
         work: impl Future<Output = crate::error::Result<T>> + Send,
     ) -> PgWireResult<T> {
         let session = self.session()?;
-        let handle = self.handle.get().ok_or_else(|| refuse(&Error::internal("a connection without a handle")))?;
+        let handle =
+            self.handle.get().ok_or_else(|| refuse(&Error::internal("a connection without a handle")))?;
         let cancelled = handle.start_query().await;
         let timeout = async {
             match session.settings().statement_timeout() {
@@ -162,7 +163,8 @@ impl Connection {
         if ![crate::query::sql::DATABASE, "postgres", user.as_str()].contains(&database) {
             return Err(fatal(NO_DATABASE, format!("database \"{database}\" does not exist")));
         }
-        if parameters.get("replication").is_some_and(|value| !matches!(value.as_str(), "false" | "off" | "0")) {
+        if parameters.get("replication").is_some_and(|value| !matches!(value.as_str(), "false" | "off" | "0"))
+        {
             return Err(fatal("0A000", "not supported yet: replication connections"));
         }
         // Trust: the listener is on loopback, or the operator has allowed more by a flag.

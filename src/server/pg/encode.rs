@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit,
@@ -39,7 +41,8 @@ impl Style {
     /// # Errors
     /// `Internal` for a setting that was not checked when it was set.
     pub(super) fn of(settings: &Settings) -> Result<Self> {
-        let zone = settings.get("TimeZone")?.parse().map_err(|e| Error::internal("the time zone").caused_by(e))?;
+        let zone =
+            settings.get("TimeZone")?.parse().map_err(|e| Error::internal("the time zone").caused_by(e))?;
         let float_digits = settings.get("extra_float_digits")?.parse().unwrap_or(1);
         let mut options = FormatOptions::default();
         options.bytea_output = settings.get("bytea_output")?;
@@ -138,11 +141,18 @@ impl Column {
             (_, DataType::Null) => Values::Text(to(&DataType::Utf8View)?.as_string_view().clone()),
             (&Type::BOOL, _) => Values::Bool(to(&DataType::Boolean)?.as_boolean().clone()),
             (&Type::INT2, _) => Values::Int2(to(&DataType::Int16)?.as_primitive::<Int16Type>().clone()),
-            (&Type::INT4 | &Type::OID | &Type::REGCLASS | &Type::REGTYPE | &Type::REGNAMESPACE, DataType::Int32)
+            (
+                &Type::INT4 | &Type::OID | &Type::REGCLASS | &Type::REGTYPE | &Type::REGNAMESPACE,
+                DataType::Int32,
+            )
             | (&Type::INT4, _) => Values::Int4(to(&DataType::Int32)?.as_primitive::<Int32Type>().clone()),
             (&Type::INT8, _) => Values::Int8(to(&DataType::Int64)?.as_primitive::<Int64Type>().clone()),
-            (&Type::FLOAT4, _) => Values::Float4(to(&DataType::Float32)?.as_primitive::<Float32Type>().clone()),
-            (&Type::FLOAT8, _) => Values::Float8(to(&DataType::Float64)?.as_primitive::<Float64Type>().clone()),
+            (&Type::FLOAT4, _) => {
+                Values::Float4(to(&DataType::Float32)?.as_primitive::<Float32Type>().clone())
+            }
+            (&Type::FLOAT8, _) => {
+                Values::Float8(to(&DataType::Float64)?.as_primitive::<Float64Type>().clone())
+            }
             (&Type::TEXT, _) => Values::Text(to(&DataType::Utf8View)?.as_string_view().clone()),
             (&Type::JSONB, _) => Values::Jsonb(to(&DataType::Utf8View)?.as_string_view().clone()),
             (&Type::TIMESTAMP | &Type::TIMESTAMPTZ, DataType::Timestamp(unit, zone)) => {
@@ -177,7 +187,11 @@ impl Column {
         }
         let start = out.len();
         out.put_i32(0);
-        if self.binary { self.binary(row, out) } else { self.text(row, out, style) }
+        if self.binary {
+            self.binary(row, out)
+        } else {
+            self.text(row, out, style)
+        }
         let length = i32::try_from(out.len() - start - 4)
             .map_err(|_| Error::new(crate::error::Kind::Limit, "a value of more than 2 GiB"))?;
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());

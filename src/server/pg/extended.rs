@@ -16,8 +16,8 @@ use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionS
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{
-    Bind, BindComplete, Close, CloseComplete, Execute, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_PORTAL,
-    TARGET_TYPE_BYTE_STATEMENT,
+    Bind, BindComplete, Close, CloseComplete, Execute, Parse, ParseComplete, PortalSuspended,
+    TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::EmptyQueryResponse;
 
@@ -25,11 +25,11 @@ use futures::StreamExt;
 
 use super::connection::Connection;
 use super::encode::describe;
+use super::parameters;
 use super::refusal::{NO_STATEMENT, PROTOCOL, protocol, refuse};
 use super::run::{Order, Running};
 use super::simple::{check_transaction, tag_of, texts};
 use super::utility::{Utility, show};
-use super::parameters;
 use crate::error::Error;
 use crate::query::sql::{Prepared, SqlStatement};
 
@@ -61,7 +61,12 @@ pub(super) struct Preparer(Arc<Connection>);
 impl QueryParser for Preparer {
     type Statement = Arc<Parsed>;
 
-    async fn parse_sql<C>(&self, client: &C, sql: &str, _: &[Option<Type>]) -> PgWireResult<Option<Arc<Parsed>>>
+    async fn parse_sql<C>(
+        &self,
+        client: &C,
+        sql: &str,
+        _: &[Option<Type>],
+    ) -> PgWireResult<Option<Arc<Parsed>>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
@@ -91,7 +96,11 @@ impl QueryParser for Preparer {
         })
     }
 
-    fn get_result_schema(&self, parsed: &Arc<Parsed>, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+    fn get_result_schema(
+        &self,
+        parsed: &Arc<Parsed>,
+        format: Option<&Format>,
+    ) -> PgWireResult<Vec<FieldInfo>> {
         match &**parsed {
             Parsed::Query(_, prepared) => {
                 describe(&prepared.columns, format.unwrap_or(&Format::UnifiedText)).map_err(|e| refuse(&e))
@@ -215,7 +224,12 @@ impl ExtendedQueryHandler for Extended {
 }
 
 impl Extended {
-    async fn execute<C>(&self, client: &mut C, portal: &Portal<Arc<Parsed>>, max_rows: i32) -> PgWireResult<()>
+    async fn execute<C>(
+        &self,
+        client: &mut C,
+        portal: &Portal<Arc<Parsed>>,
+        max_rows: i32,
+    ) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore<Statement = Arc<Parsed>>,
@@ -246,7 +260,9 @@ impl Extended {
         if let PortalExecutionState::Suspended(response) = &mut *state {
             loop {
                 if limit > 0 && rows == limit {
-                    return Ok(client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?);
+                    return Ok(client
+                        .feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()))
+                        .await?);
                 }
                 let stream = response.data_rows();
                 let next = self.connection.interruptible(since, async { Ok(stream.next().await) }).await?;
@@ -302,7 +318,8 @@ fn check_bind(message: &Bind, parsed: &Parsed) -> PgWireResult<()> {
     };
     let given = message.parameters.len();
     if given != parameters {
-        let message = format!("bind message supplies {given} parameters, but prepared statement requires {parameters}");
+        let message =
+            format!("bind message supplies {given} parameters, but prepared statement requires {parameters}");
         return Err(protocol(PROTOCOL, message));
     }
     let formats = message.parameter_format_codes.len();

@@ -30,9 +30,9 @@ pub(super) fn decode<S: Clone>(portal: &Portal<S>, planned: &[Option<DataType>])
             text(bytes, index, &kind)?
         };
         match wanted {
-            Some(wanted) if value.data_type() != wanted => value
-                .cast_to(&wanted)
-                .map_err(|e| bad(index, &kind).caused_by(e.strip_backtrace())),
+            Some(wanted) if value.data_type() != wanted => {
+                value.cast_to(&wanted).map_err(|e| bad(index, &kind).caused_by(e.strip_backtrace()))
+            }
             _ => Ok(value),
         }
     };
@@ -65,7 +65,9 @@ fn text(bytes: &Bytes, index: usize, kind: &Type) -> Result<ScalarValue> {
         Type::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => return list(text, &DataType::Utf8, index, kind),
-        Type::INT4_ARRAY | Type::OID_ARRAY | Type::INT2_ARRAY => return list(text, &DataType::Int32, index, kind),
+        Type::INT4_ARRAY | Type::OID_ARRAY | Type::INT2_ARRAY => {
+            return list(text, &DataType::Int32, index, kind);
+        }
         Type::INT8_ARRAY => return list(text, &DataType::Int64, index, kind),
         Type::FLOAT8_ARRAY => return list(text, &DataType::Float64, index, kind),
         _ => return Ok(value),

@@ -29,8 +29,12 @@ pub(super) fn refuse(error: &Error) -> PgWireError {
 pub(super) fn info(error: &Error) -> ErrorInfo {
     let mut info = plain("ERROR", names(error.kind()).sqlstate, error.message().to_owned());
     info.position = error.get(POSITION).map(str::to_owned);
-    let context: Vec<String> =
-        error.context().iter().filter(|(key, _)| *key != POSITION).map(|(k, v)| format!("{k}: {v}")).collect();
+    let context: Vec<String> = error
+        .context()
+        .iter()
+        .filter(|(key, _)| *key != POSITION)
+        .map(|(k, v)| format!("{k}: {v}"))
+        .collect();
     let cause = std::error::Error::source(error).map(ToString::to_string);
     let detail = context.into_iter().chain(cause).collect::<Vec<_>>().join(", ");
     info.detail = (!detail.is_empty()).then_some(detail);

@@ -7,8 +7,8 @@ use arrow::datatypes::FieldRef;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
 use pgwire::api::portal::Format;
-use pgwire::messages::data::DataRow;
 use pgwire::api::results::FieldInfo;
+use pgwire::messages::data::DataRow;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -89,7 +89,8 @@ impl Running {
                 return Ok(None);
             }
             // An empty chunk is the end; a channel that closes without it lost its task.
-            let chunk = self.chunks.recv().await.ok_or_else(|| Error::internal("the statement's task broke off"))?;
+            let chunk =
+                self.chunks.recv().await.ok_or_else(|| Error::internal("the statement's task broke off"))?;
             let chunk = chunk.inspect_err(|_| self.ended = true)?;
             self.ended = chunk.is_empty();
             self.chunk = chunk.into_iter();

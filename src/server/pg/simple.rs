@@ -198,10 +198,7 @@ impl Connection {
 
 /// In a failed transaction only its end is allowed.
 pub(super) fn check_transaction<C: ClientInfo>(client: &C, utility: Option<&Utility>) -> PgWireResult<()> {
-    let ends = matches!(
-        utility,
-        Some(Utility::Commit | Utility::Rollback | Utility::Savepoint("ROLLBACK"))
-    );
+    let ends = matches!(utility, Some(Utility::Commit | Utility::Rollback | Utility::Savepoint("ROLLBACK")));
     if client.transaction_status() == TransactionStatus::Error && !ends {
         let message = "current transaction is aborted, commands ignored until end of transaction block";
         return Err(protocol(FAILED_TRANSACTION, message));

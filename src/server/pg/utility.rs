@@ -42,7 +42,9 @@ impl Utility {
         let wrong = |at: usize| Err(statement.syntax_error(at));
         Ok(Some(match words.as_slice() {
             ["begin", rest @ ..] => Self::Begin { start: false, modes: modes(statement, skip_work(rest))? },
-            ["start", "transaction", rest @ ..] => Self::Begin { start: true, modes: modes(statement, rest)? },
+            ["start", "transaction", rest @ ..] => {
+                Self::Begin { start: true, modes: modes(statement, rest)? }
+            }
             ["commit" | "end", ..] => Self::Commit,
             ["rollback" | "abort", rest @ ..] if skip_work(rest).first() == Some(&"to") => {
                 Self::Savepoint("ROLLBACK")
@@ -70,8 +72,11 @@ impl Utility {
             ["close", "all"] => Self::Nothing("CLOSE CURSOR ALL"),
             ["unlisten", _] => Self::Nothing("UNLISTEN"),
             ["checkpoint"] => Self::Checkpoint,
-            [verb @ ("copy" | "prepare" | "execute" | "declare" | "fetch" | "move" | "close" | "listen" | "notify"
-            | "load" | "do" | "call"), ..] => return Err(Error::unsupported(verb.to_uppercase())),
+            [
+                verb @ ("copy" | "prepare" | "execute" | "declare" | "fetch" | "move" | "close" | "listen"
+                | "notify" | "load" | "do" | "call"),
+                ..,
+            ] => return Err(Error::unsupported(verb.to_uppercase())),
             _ => return Ok(None),
         }))
     }
@@ -148,7 +153,8 @@ fn set(statement: &SqlStatement, words: &[&str]) -> Result<Utility> {
             return Ok(Utility::Set { settings, local: false });
         }
         ["transaction", rest @ ..] => {
-            let settings = modes(statement, rest)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
+            let settings =
+                modes(statement, rest)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
             return Ok(Utility::Set { settings, local: true });
         }
         ["local", rest @ ..] => (true, rest),
@@ -162,7 +168,9 @@ fn set(statement: &SqlStatement, words: &[&str]) -> Result<Utility> {
         ["role", values @ ..] if !matches!(values.first(), Some(&"=" | &"to")) => ("role".to_owned(), values),
         [space, ".", own, "=" | "to", values @ ..] => (format!("{space}.{own}"), values),
         [name, "=" | "to", values @ ..] => ((*name).to_owned(), values),
-        other => return Err(statement.syntax_error(statement.words().count() - other.len().saturating_sub(1))),
+        other => {
+            return Err(statement.syntax_error(statement.words().count() - other.len().saturating_sub(1)));
+        }
     };
     if values.is_empty() {
         return Err(statement.syntax_error(statement.words().count()));
@@ -223,12 +231,18 @@ mod tests {
         assert_eq!(set_of("SET TIME ZONE 'Europe/Berlin'"), pair("TimeZone", "Europe/Berlin"));
         assert_eq!(set_of("set session timezone to -3.5"), pair("timezone", "-3.5"));
         assert_eq!(set_of("SET NAMES 'UTF8'"), pair("client_encoding", "UTF8"));
-        assert_eq!(set_of("SET search_path TO metrics, \"A b\", \"$user\""), pair("search_path", "metrics, \"A b\", \"$user\""));
+        assert_eq!(
+            set_of("SET search_path TO metrics, \"A b\", \"$user\""),
+            pair("search_path", "metrics, \"A b\", \"$user\"")
+        );
         assert_eq!(set_of("SET datestyle = ISO, MDY"), pair("datestyle", "iso, mdy"));
         assert_eq!(set_of("SET my.own = 'x'"), pair("my.own", "x"));
         assert_eq!(set_of("SET application_name TO DEFAULT"), ("application_name".to_owned(), None));
         let wanted = pair("default_transaction_isolation", "read committed");
-        assert_eq!(set_of("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"), wanted);
+        assert_eq!(
+            set_of("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            wanted
+        );
         for wrong in ["SET", "SET x", "SET x =", "RESET", "SHOW", "DISCARD x"] {
             assert_eq!(read(wrong).expect_err(wrong).kind(), Kind::Syntax, "{wrong}");
         }

@@ -27,7 +27,8 @@ mod tables;
 mod tests;
 mod writer;
 
-pub(super) use cache::{CacheCounts, CacheLimits, ScanCache};
+pub use cache::CacheCounts;
+pub(super) use cache::{CacheLimits, ScanCache};
 pub(super) use columns::NO_START;
 pub(super) use format::IndexTag;
 pub(super) use reader::{BlockFile, FileRun};
