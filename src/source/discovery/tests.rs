@@ -1,3 +1,5 @@
+//! Groups that are written down, and files that change.
+
 use std::path::Path;
 use std::time::Duration;
 

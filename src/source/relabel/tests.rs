@@ -1,3 +1,5 @@
+//! Prometheus' own table of relabelling, and what is refused.
+
 use super::*;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];

@@ -1,3 +1,5 @@
+//! From what the user wrote to what is meant.
+
 use std::path::Path;
 
 use super::*;

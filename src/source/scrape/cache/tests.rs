@@ -1,3 +1,5 @@
+//! What is known, what vanished, and how much is kept; also against sets.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
