@@ -13,8 +13,6 @@ use serde::Deserialize;
 
 pub use quipu::{QuipuSection, StoreSection};
 
-pub use crate::store::WalSync;
-
 use crate::error::{Error, Kind, Result};
 use crate::model::setting::Millis;
 use crate::source::discovery::{FilePattern, Group};

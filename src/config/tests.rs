@@ -1,7 +1,7 @@
-//! Configurations that are taken, and what is said about those that are not.
+//! Mistakes name file and line; what has no effect is listed.
 
 use super::*;
-use crate::store::StoreSettings;
+use crate::store::{StoreSettings, WalSync};
 
 fn parse(text: &str) -> Result<Config> {
     let variable = |name: &str| (name == "ZONE").then(|| "eu-1".to_owned());

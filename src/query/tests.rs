@@ -212,3 +212,13 @@ async fn limits_are_named() {
     assert_eq!(error.kind(), Kind::Limit);
     assert_eq!(error.get("setting"), Some("quipu.query.max_samples"));
 }
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended() {
+    // Two series of two million steps each: far more than a millisecond, with a pause between them.
+    let times = Times::Range { start_ms: 0, end_ms: 2_000_000, step_ms: 1 };
+    let timeout = Some(std::time::Duration::from_millis(1));
+    let question = Question { times, timeout, ..range("max_over_time(m_total[5m])") };
+    let error = ask(&question).await.expect_err("too long");
+    assert_eq!((error.kind(), error.message()), (Kind::Timeout, "query timed out in expression evaluation"));
+}

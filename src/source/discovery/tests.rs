@@ -1,4 +1,4 @@
-//! Target files: read, watched, broken and repaired.
+//! Groups that are written down, and files that change.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The relabelling actions, one after the other.
+//! Prometheus' own table of relabelling, and what is refused.
 
 use super::*;
 

@@ -3,6 +3,7 @@
 use super::round::Counts;
 use crate::model::time::count_to_f64;
 use crate::source::settings::ScrapeSettings;
+use crate::source::target::Target;
 
 /// How many there are at most.
 pub(super) const REPORTS: usize = 8;
@@ -15,6 +16,7 @@ pub(super) struct Report<'a> {
     pub(super) up: bool,
     pub(super) seconds: f64,
     pub(super) counts: Counts,
+    pub(super) target: &'a Target,
     pub(super) job: &'a ScrapeSettings,
 }
 
@@ -40,7 +42,7 @@ impl Report<'_> {
             count_to_f64(counts.scraped),
             count_to_f64(counts.kept),
             count_to_f64(counts.added),
-            self.job.timeout.as_std().as_secs_f64(),
+            self.target.timeout.as_std().as_secs_f64(),
             count_to_f64(self.job.limits.samples),
             bytes,
         ];

@@ -126,8 +126,14 @@ impl Probe {
         seconds: impl Fn() -> f64,
     ) -> Result<()> {
         let (mut draft, health) = self.draft(fetched, at_ms);
-        let report = Report { up: health.is_ok(), seconds: seconds(), counts: draft.counts, job: &self.job };
-        let stored = match self.add_report(&mut draft, &report, &self.target, at_ms) {
+        let report = Report {
+            up: health.is_ok(),
+            seconds: seconds(),
+            counts: draft.counts,
+            target: &self.target,
+            job: &self.job,
+        };
+        let stored = match self.add_report(&mut draft, &report, at_ms) {
             Ok(()) => self.store(&mut draft, at_ms).await,
             Err(e) => Err(e),
         };
@@ -203,14 +209,14 @@ impl Probe {
         (draft, health)
     }
 
-    fn add_report(&self, draft: &mut Draft, report: &Report<'_>, target: &Target, at_ms: i64) -> Result<()> {
+    fn add_report(&self, draft: &mut Draft, report: &Report<'_>, at_ms: i64) -> Result<()> {
         let memory = &mut *self.memory();
         for (number, (metric, value)) in (0_u8..).zip(report.samples()) {
             let known = &mut memory.report[usize::from(number)];
             let handle = match *known {
                 Some(handle) => handle,
                 None => {
-                    let mut labels = sample_labels::report(metric, &target.labels);
+                    let mut labels = sample_labels::report(metric, &report.target.labels);
                     let handle = resolve(&self.sink, &mut labels, &mut memory.canonical)?;
                     *known.insert(handle)
                 }

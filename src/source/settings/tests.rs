@@ -1,4 +1,4 @@
-//! Scrape settings: defaults, limits and refusals.
+//! From what the user wrote to what is meant.
 
 use std::path::Path;
 

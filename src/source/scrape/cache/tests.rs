@@ -1,4 +1,4 @@
-//! The scrape cache: what is remembered and what is forgotten.
+//! What is known, what vanished, and how much is kept; also against sets.
 
 use std::collections::BTreeSet;
 
