@@ -23,7 +23,12 @@ impl Drop for Running {
 /// Whether a peer is there. In CI a missing one is a failure, elsewhere a loud skip.
 fn have(program: &Path) -> bool {
     let there = program.is_absolute() && program.exists()
-        || Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+        || Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok();
     if !there {
         let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
         assert!(!ci, "{} is not installed; tests/install does that", program.display());
@@ -203,10 +208,14 @@ async fn a_sample_goes_all_the_way_and_other_engines_read_it() {
     let sum = remote_write(&quipu, "pushed_total", 100).await;
     assert_eq!(quipu.value("sum(sum_over_time(pushed_total[5m]))").await, Some(sum));
     if exporter.is_some() {
-        quipu.wait_for("the exporter is up", || async { quipu.value("up{job=\"node\"}").await == Some(1.0) }).await;
+        quipu
+            .wait_for("the exporter is up", || async { quipu.value("up{job=\"node\"}").await == Some(1.0) })
+            .await;
         assert!(quipu.value("count({__name__=~\"node_.+\"})").await.is_some_and(|series| series > 100.0));
     } else {
-        quipu.wait_for("the target is down", || async { quipu.value("up{job=\"node\"}").await == Some(0.0) }).await;
+        quipu
+            .wait_for("the target is down", || async { quipu.value("up{job=\"node\"}").await == Some(0.0) })
+            .await;
     }
     let count = "SELECT count(*), sum(value) FROM pushed_total";
     if have(Path::new("psql")) {
