@@ -22,7 +22,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Run the server (also without a subcommand).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Look at a file without starting anything.
     Check {
         #[command(subcommand)]
@@ -59,7 +59,7 @@ pub struct ServeArgs {
     /// Prometheus configuration file; without it quipu scrapes itself
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// Where the data lies: a folder, s3://bucket/prefix or memory://
+    /// Where the data lies: a folder, `s3://bucket/prefix` or `memory://`
     #[arg(long = "storage.path", alias = "storage.tsdb.path", default_value = "./quipu-data")]
     pub storage_path: String,
     /// How long to keep samples, e.g. 90d, 0 for ever; whole files are dropped; wins over
@@ -91,16 +91,16 @@ pub struct ServeArgs {
     /// Address of the Postgres server
     #[arg(long = "pg.listen-address", value_name = "HOST:PORT", default_value = "127.0.0.1:5433")]
     pub pg_listen_address: String,
-    /// How far an instant selector looks back for a sample; wins over quipu.query.lookback_delta [default: 5m]
+    /// How far an instant selector looks back for a sample; wins over `quipu.query.lookback_delta` [default: 5m]
     #[arg(long = "query.lookback-delta", value_name = "DURATION", value_parser = positive)]
     pub query_lookback_delta: Option<Millis>,
-    /// How long a query may take; wins over quipu.query.timeout [default: 2m]
+    /// How long a query may take; wins over `quipu.query.timeout` [default: 2m]
     #[arg(long = "query.timeout", value_name = "DURATION", value_parser = positive)]
     pub query_timeout: Option<Millis>,
-    /// Queries that run at once, further ones wait; wins over quipu.query.max_concurrency [default: 20]
+    /// Queries that run at once, further ones wait; wins over `quipu.query.max_concurrency` [default: 20]
     #[arg(long = "query.max-concurrency", value_parser = clap::value_parser!(u32).range(1..))]
     pub query_max_concurrency: Option<u32>,
-    /// Samples that one query may hold; wins over quipu.query.max_samples [default: 50000000]
+    /// Samples that one query may hold; wins over `quipu.query.max_samples` [default: 50000000]
     #[arg(long = "query.max-samples", value_parser = clap::value_parser!(u64).range(1..))]
     pub query_max_samples: Option<u64>,
     /// Listen on an address that others can reach, without authentication
@@ -149,7 +149,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Run, clap::Err
     let matches = Args::command().try_get_matches_from(words)?;
     let args = Args::from_arg_matches(&matches)?;
     Ok(match args.command {
-        None => serve(args.serve, &matches),
+        None => serve(Box::new(args.serve), &matches),
         Some(Subcommands::Serve(flags)) => {
             serve(flags, matches.subcommand_matches("serve").unwrap_or(&matches))
         }
@@ -158,7 +158,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Run, clap::Err
     })
 }
 
-fn serve(mut serve: ServeArgs, matches: &ArgMatches) -> Run {
+fn serve(mut serve: Box<ServeArgs>, matches: &ArgMatches) -> Run {
     let command = ServeArgs::augment_args(clap::Command::new("serve"));
     for argument in command.get_arguments() {
         let Some(name) = argument.get_long() else { continue };
@@ -167,7 +167,7 @@ fn serve(mut serve: ServeArgs, matches: &ArgMatches) -> Run {
         serve.flags.push((name.to_owned(), values.join(",")));
     }
     serve.flags.sort();
-    Run::Serve(Box::new(serve))
+    Run::Serve(serve)
 }
 
 fn duration(text: &str) -> Result<Millis, Error> {

@@ -1,6 +1,6 @@
 //! A PromQL answer as Prometheus' JSON, written straight into one buffer.
 //!
-//! Source: prometheus web/api/v1/json_codec.go. How a point, a time and a string are spelled is `wire::json`'s.
+//! Source: prometheus `web/api/v1/json_codec.go`. How a point, a time and a string are spelled is `wire::json`'s.
 
 use crate::query::{Answer, AnswerSeries, Shape};
 use crate::wire::json::{push_sample, push_string, push_timestamp};
@@ -22,7 +22,7 @@ pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
         }
         Shape::Scalar => {
             let point = answer.series().iter().flat_map(AnswerSeries::points).next();
-            let (time_ms, value) = point.unwrap_or((answer.time_ms(), f64::NAN));
+            let (time_ms, value) = point.unwrap_or_else(|| (answer.time_ms(), f64::NAN));
             push_sample(&mut out, time_ms, value);
         }
         Shape::Vector => push_list(&mut out, answer.series(), |out, series| {
