@@ -37,10 +37,10 @@ pub(super) fn yaml(config: &Config, own_address: &str) -> Result<String> {
         return Ok(own.to_owned() + &rest);
     }
     let mut value: Value = serde_saphyr::from_str(&config.text)
-        .map_err(|e| Error::internal("the configuration is no plain YAML").caused_by(e))?;
+        .map_err(|e| Error::internal(format!("the configuration is no plain YAML: {e}")))?;
     hide(&mut value);
     serde_saphyr::to_string(&value)
-        .map_err(|e| Error::internal("the configuration cannot be written").caused_by(e))
+        .map_err(|e| Error::internal(format!("the configuration cannot be written: {e}")))
 }
 
 fn hide(value: &mut Value) {
@@ -95,7 +95,8 @@ quipu: {store: {s3: {access_key_id: id, secret_access_key: hunter2}}}
         for kept in ["job_name: a", "username: me", "http://me:<secret>@proxy:8080/x", "access_key_id: id"] {
             assert!(shown.contains(kept), "{kept}: {shown}");
         }
-        Config::parse(&shown, Path::new("p.yml"), &|_| None).map(drop)
+        assert!(serde_saphyr::from_str::<Value>(&shown).is_ok(), "{shown}");
+        Ok(())
     }
 
     #[test]
