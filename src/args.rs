@@ -23,7 +23,7 @@ struct Args {
 #[expect(clippy::large_enum_variant, reason = "one value a process")]
 enum Subcommands {
     /// Run the server (also without a subcommand).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Look at a file without starting anything.
     Check {
         #[command(subcommand)]
@@ -95,7 +95,7 @@ pub struct ServeArgs {
     /// How far an instant selector looks back for a sample; wins over `quipu.query.lookback_delta` [default: 5m]
     #[arg(long = "query.lookback-delta", value_name = "DURATION", value_parser = positive)]
     pub query_lookback_delta: Option<Millis>,
-    /// How long a query may take; wins over quipu.query.timeout [default: 2m]
+    /// How long a query may take; wins over `quipu.query.timeout` [default: 2m]
     #[arg(long = "query.timeout", value_name = "DURATION", value_parser = positive)]
     pub query_timeout: Option<Millis>,
     /// Queries that run at once, further ones wait; wins over `quipu.query.max_concurrency` [default: 20]
@@ -150,7 +150,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Run, clap::Err
     let matches = Args::command().try_get_matches_from(words)?;
     let args = Args::from_arg_matches(&matches)?;
     Ok(match args.command {
-        None => serve(args.serve, &matches),
+        None => serve(Box::new(args.serve), &matches),
         Some(Subcommands::Serve(flags)) => {
             serve(flags, matches.subcommand_matches("serve").unwrap_or(&matches))
         }
@@ -159,7 +159,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Run, clap::Err
     })
 }
 
-fn serve(mut serve: ServeArgs, matches: &ArgMatches) -> Run {
+fn serve(mut serve: Box<ServeArgs>, matches: &ArgMatches) -> Run {
     let command = ServeArgs::augment_args(clap::Command::new("serve"));
     for argument in command.get_arguments() {
         let Some(name) = argument.get_long() else { continue };
@@ -168,7 +168,7 @@ fn serve(mut serve: ServeArgs, matches: &ArgMatches) -> Run {
         serve.flags.push((name.to_owned(), values.join(",")));
     }
     serve.flags.sort();
-    Run::Serve(Box::new(serve))
+    Run::Serve(serve)
 }
 
 fn duration(text: &str) -> Result<Millis, Error> {

@@ -12,9 +12,10 @@ use crate::error::Result;
 pub fn config(file: &Path) -> Result<String> {
     let config = Config::load(file)?;
     let mut report = format!("{}: {} scrape jobs\n", file.display(), config.scrapes.len());
-    report.extend(
-        config.inactive().iter().map(|i| format!("  line {}: {} has no effect yet\n", i.line, i.section)),
-    );
+    for inactive in config.inactive() {
+        let (line, section) = (inactive.line, &inactive.section);
+        report.extend(["  line ", &line.to_string(), ": ", section, " has no effect yet\n"]);
+    }
     report.push_str("SUCCESS: the configuration is valid\n");
     Ok(report)
 }

@@ -3,6 +3,7 @@
 mod listen;
 mod rooms;
 mod settings;
+mod shown;
 mod welcome;
 
 use std::io::Write as _;
@@ -109,7 +110,7 @@ impl<'a> Node<'a> {
         let (asks, asked) = mpsc::channel(1);
         let web = settings::web(args, &config, pg.local_addr()?)?;
         let places = Arc::new(Semaphore::new(web.max_connections));
-        let reload = settings::reload_of(&config, clock.now_ms());
+        let reload = settings::reload_of(&config, http, clock.now_ms())?;
         let door = Door::new(web, clock, Arc::clone(&registry), asks, reload);
         let serve = |listener: TcpListener| {
             let (door, places) = (Arc::clone(&door), Arc::clone(&places));
@@ -157,11 +158,14 @@ impl<'a> Node<'a> {
 
     /// Reads the configuration again. A bad file keeps the old one.
     fn reload(&mut self, rooms: &Rooms) -> Result<()> {
-        match current_config(self.args, self.http.port()) {
-            Ok(config) => {
+        let now_ms = self.ground.clock.now_ms();
+        let fresh = current_config(self.args, self.http.port())
+            .and_then(|config| Ok((settings::reload_of(&config, self.http, now_ms)?, config)));
+        match fresh {
+            Ok((reload, config)) => {
                 settings::warn_about_restart(&self.config, &config);
                 settings::report_inactive(&self.ground.registry, Some(&self.config), &config);
-                self.door.set_reload(settings::reload_of(&config, self.ground.clock.now_ms()));
+                self.door.set_reload(reload);
                 rooms.scraper.apply(&config.scrapes);
                 self.config = config;
                 tracing::info!("the configuration was read again");

@@ -9,7 +9,6 @@ use crate::args::ServeArgs;
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::Tenant;
-use crate::model::setting::Millis;
 use crate::query::sql::{SnapshotSource, SqlEngine};
 use crate::query::{Engine, EngineGround};
 use crate::runtime::{Clock, Disk, MemoryBudget, Objects, Pools, Registry, Shutdown};

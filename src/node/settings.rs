@@ -63,8 +63,12 @@ pub(super) fn web(args: &ServeArgs, config: &Config, pg: SocketAddr) -> Result<W
 }
 
 /// A configuration that was just read.
-pub(super) fn reload_of(config: &Config, now_ms: i64) -> Reload {
-    Reload { success: true, loaded_ms: now_ms, yaml: Arc::from(config.text.as_str()) }
+///
+/// # Errors
+/// As [`super::shown::yaml`].
+pub(super) fn reload_of(config: &Config, http: SocketAddr, now_ms: i64) -> Result<Reload> {
+    let yaml = Arc::from(super::shown::yaml(config, &http.to_string())?);
+    Ok(Reload { success: true, loaded_ms: now_ms, yaml })
 }
 
 /// Says by name what the configuration has and quipu does not do yet, in the log and in a metric.

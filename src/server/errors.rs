@@ -11,7 +11,7 @@ pub(crate) struct Names {
     pub(crate) status: u16,
     /// Prometheus' `errorType`.
     pub(crate) error_type: &'static str,
-    /// `PostgreSQL`'s five characters (appendix A of its manual).
+    /// The five characters of SQLSTATE (appendix A of the Postgres manual).
     pub(crate) sqlstate: &'static str,
 }
 

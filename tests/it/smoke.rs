@@ -105,7 +105,7 @@ fn it_scrapes_itself_stops_in_order_and_remembers() {
     assert_eq!(quipu.terminate(), Some(0));
 
     let again = Quipu::start(folder.path(), &[]);
-    // Two instances: this one and the one before, which had another port.
+    // Each start has a port, and so an instance, of its own: both are there, the old one from its file.
     let count = "/api/v1/query?query=count(count_over_time(up[1h]))";
     again.until(count, |body| body.contains(",\"2\"]"));
     assert_eq!(again.ask("POST", "/-/flush").0, 403);

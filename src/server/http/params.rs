@@ -3,6 +3,8 @@
 //! Sources: net/url `parseQuery`, `http.Request.FormValue`, prometheus web/api/v1/api.go `parseTime`,
 //! `parseDuration`, `parseLimitParam`.
 
+use std::fmt::Write as _;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, header};
 use chrono::DateTime;
@@ -174,13 +176,19 @@ pub(super) fn quote(text: &str) -> String {
             '\x08' => out.push_str("\\b"),
             '\x0b' => out.push_str("\\v"),
             '\x0c' => out.push_str("\\f"),
-            _ if u32::from(c) < 0x20 || c == '\x7f' => out.extend(format!("\\x{:02x}", u32::from(c)).chars()),
-            _ if c.is_control() => out.extend(format!("\\u{:04x}", u32::from(c)).chars()),
+            _ if u32::from(c) < 0x20 || c == '\x7f' => {
+                push_escape(&mut out, format_args!("x{:02x}", u32::from(c)))
+            }
+            _ if c.is_control() => push_escape(&mut out, format_args!("u{:04x}", u32::from(c))),
             _ => out.push(c),
         }
     }
     out.push('"');
     out
+}
+
+fn push_escape(out: &mut String, code: std::fmt::Arguments<'_>) {
+    write!(out, "\\{code}").expect("writing to a String cannot fail");
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::reply::{ApiError, Reply, invalid_parameter, json_bytes, query_error, 
 use super::{Door, Rooms, answer};
 use crate::error::Error;
 use crate::model::time::{MAX_TIME_MS, MIN_TIME_MS};
-use crate::query::{Question, Times};
+use crate::query::{AnswerSeries, Question, Times};
 
 /// Points of one series in one answer: 60 s for a week, 1 h for a year.
 const MAX_POINTS: i64 = 11_000;
@@ -80,7 +80,7 @@ async fn ask(rooms: &Rooms, question: Question, limit: Option<usize>, stats: boo
     }
     abridge(&mut found.warnings, "warning");
     abridge(&mut found.infos, "info");
-    let points: usize = found.series().iter().map(crate::query::AnswerSeries::point_count).sum();
+    let points: usize = found.series().iter().map(AnswerSeries::point_count).sum();
     if points < SMALL_POINTS {
         return Ok(json_bytes(answer::to_json(&found)));
     }

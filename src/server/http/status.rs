@@ -19,6 +19,9 @@ use crate::error::Error;
 /// semantic versioning ignores in comparisons.
 const API_VERSION: &str = concat!("3.14.0+quipu-", env!("CARGO_PKG_VERSION"));
 
+/// An empty list of what does not exist yet.
+const NONE: [&str; 0] = [];
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct BuildInfo {
@@ -108,17 +111,17 @@ pub(super) async fn rules(form: Form) -> Reply {
         let why = format!("strconv.ParseBool: parsing {}: invalid syntax", quote(&exclude));
         return Err(invalid_parameter("exclude_alerts", format!("error converting exclude_alerts: {why}")));
     }
-    success(BTreeMap::from([("groups", [0_u8; 0])]))
+    success(BTreeMap::from([("groups", NONE)]))
 }
 
 /// GET `/alerts`: none.
 pub(super) async fn alerts() -> Reply {
-    success(BTreeMap::from([("alerts", [0_u8; 0])]))
+    success(BTreeMap::from([("alerts", NONE)]))
 }
 
 /// GET `/alertmanagers`: none.
 pub(super) async fn alertmanagers() -> Reply {
-    success(BTreeMap::from([("activeAlertmanagers", [0_u8; 0]), ("droppedAlertmanagers", [0_u8; 0])]))
+    success(BTreeMap::from([("activeAlertmanagers", NONE), ("droppedAlertmanagers", NONE)]))
 }
 
 /// What Prometheus has and quipu does not yet.

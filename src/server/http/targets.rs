@@ -39,13 +39,14 @@ struct DroppedTarget {
 }
 
 #[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "Prometheus' names")]
 struct Targets {
-    active_targets: Vec<ActiveTarget>,
-    dropped_targets: Vec<DroppedTarget>,
+    #[serde(rename = "activeTargets")]
+    active: Vec<ActiveTarget>,
+    #[serde(rename = "droppedTargets")]
+    dropped: Vec<DroppedTarget>,
     /// `null` where dropped targets were not asked for.
-    dropped_target_counts: Option<BTreeMap<String, usize>>,
+    #[serde(rename = "droppedTargetCounts")]
+    dropped_counts: Option<BTreeMap<String, usize>>,
 }
 
 /// Labels as a JSON object.
@@ -92,12 +93,12 @@ pub(super) async fn targets(State(door): State<Arc<Door>>, form: Form) -> Reply 
     let found = rooms.scraper.targets();
     if any || state == "active" {
         let active = found.active.iter().filter(|target| wanted(&target.pool));
-        answer.active_targets = active.map(ActiveTarget::from).collect();
+        answer.active = active.map(ActiveTarget::from).collect();
     }
     if any || state == "dropped" {
         let dropped = found.dropped.into_iter().filter(|target| wanted(&target.pool));
-        answer.dropped_targets = dropped.map(DroppedTarget::from).collect();
-        answer.dropped_target_counts = Some(found.dropped_counts);
+        answer.dropped = dropped.map(DroppedTarget::from).collect();
+        answer.dropped_counts = Some(found.dropped_counts);
     }
     success(answer)
 }

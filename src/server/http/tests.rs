@@ -15,14 +15,14 @@ use crate::runtime::{Disk, Objects};
 use crate::source::Sink;
 use crate::store::{StoreGround, StoreSettings};
 
-#[expect(clippy::fn_params_excessive_bools, reason = "two flags of the command line")]
-fn web(lifecycle: bool, admin: bool) -> WebSettings {
+/// Lifecycle and admin API open or closed.
+fn web(open: bool) -> WebSettings {
     WebSettings {
-        enable_lifecycle: lifecycle,
-        enable_admin_api: admin,
+        enable_lifecycle: open,
+        enable_admin_api: open,
         cors: Cors::new(".*").expect("a regular expression"),
         max_connections: 8,
-        flags: vec![("web.enable-lifecycle".to_owned(), lifecycle.to_string())],
+        flags: vec![("web.enable-lifecycle".to_owned(), open.to_string())],
         retention: "15d".to_owned(),
         pg_address: "127.0.0.1:5433".to_owned(),
     }
@@ -60,14 +60,14 @@ async fn rooms() -> Rooms {
 }
 
 async fn ready_server() -> Server {
-    let (door, _asked) = door(web(false, false));
+    let (door, _asked) = door(web(false));
     door.open(rooms().await);
     Server::start(door).await
 }
 
 #[tokio::test]
 async fn until_recovery_is_done_only_health_and_metrics_answer() {
-    let (door, _asked) = door(web(false, false));
+    let (door, _asked) = door(web(false));
     let server = Server::start(Arc::clone(&door)).await;
     let ready = server.get("/-/ready").await;
     assert_eq!((ready.status, ready.body.as_str()), (503, "Service Unavailable"));
@@ -102,7 +102,7 @@ async fn the_lifecycle_is_closed_unless_it_was_enabled() {
 
 #[tokio::test]
 async fn a_reload_tells_what_the_node_says() {
-    let (door, mut asked) = door(web(true, true));
+    let (door, mut asked) = door(web(true));
     door.open(rooms().await);
     let server = Server::start(door).await;
     let node = async {
@@ -181,7 +181,7 @@ async fn browsers_from_elsewhere_are_answered_as_prometheus_answers_them() {
     assert_eq!((asked.status, asked.header("access-control-allow-origin")), (204, Some("*")));
     assert_eq!(asked.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"));
     let narrow = Cors::new("https://(a|b)").expect("a regular expression");
-    let (door, _asked) = door(WebSettings { cors: narrow, ..web(false, false) });
+    let (door, _asked) = door(WebSettings { cors: narrow, ..web(false) });
     let server = Server::start(door).await;
     for (origin, allowed) in [("https://a", Some("https://a")), ("https://ab", None)] {
         let header = format!("Origin: {origin}\r\n");
