@@ -222,3 +222,20 @@ async fn a_query_that_takes_too_long_is_ended() {
     let error = ask(&question).await.expect_err("too long");
     assert_eq!((error.kind(), error.message()), (Kind::Timeout, "query timed out in expression evaluation"));
 }
+
+#[tokio::test]
+async fn groups_of_many_batches_do_not_mix() -> Result<()> {
+    // 2,000 steps make batches of 65 rows: the inner aggregation gives several, each with its own labels.
+    let many = (0..300).map(|n| {
+        let (number, parity) = (n.to_string(), (n % 3).to_string());
+        series("x", &[("n", &number), ("parity", &parity)], &[(0, f64::from(n % 3))])
+    });
+    let data = Data::memory(many.collect());
+    let times = Times::Range { start_ms: 0, end_ms: 1_999, step_ms: 1 };
+    let text = "sum by (parity) (sum by (n, parity) (x))";
+    let answer = engine(false).promql(&data, &Question { times, ..range(text) }).await?;
+    let sums: Vec<f64> =
+        answer.series().iter().filter_map(|series| Some(series.points().last()?.1)).collect();
+    assert_eq!(sums, [0.0, 100.0, 200.0]);
+    Ok(())
+}

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, BinaryArray, RecordBatch};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -365,18 +365,17 @@ impl Output<'_> {
 #[derive(Debug, Default)]
 struct Cache {
     groups: Vec<usize>,
-    dictionary: (usize, usize),
+    /// Kept, so that no other dictionary can come to lie at its address.
+    dictionary: Option<BinaryArray>,
     key: Vec<u8>,
 }
 
 impl Cache {
     fn follow(&mut self, view: &View<'_>) {
         let dictionary = view.dictionary();
-        // Kept alive by the batch; an equal address and length is the same array or one with the same contents'
-        // place, so offsets are compared too.
-        let identity = (dictionary.value_data().as_ptr().addr(), dictionary.value_offsets().as_ptr().addr());
-        if self.dictionary != identity || self.groups.len() != dictionary.len() * 2 {
-            self.dictionary = identity;
+        let place = |of: &BinaryArray| (of.value_data().as_ptr(), of.value_offsets().as_ptr(), of.len());
+        if self.dictionary.as_ref().map(place) != Some(place(dictionary)) {
+            self.dictionary = Some(dictionary.clone());
             self.groups.clear();
             self.groups.resize(dictionary.len() * 2, usize::MAX);
         }
