@@ -31,7 +31,6 @@ pub use cache::{CacheCounts, CacheLimits, ScanCache};
 pub use columns::NO_START;
 pub use format::IndexTag;
 pub use reader::{BlockFile, FileRun};
-pub use stats::RowBounds;
 pub use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
     write_staleness,

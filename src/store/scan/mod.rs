@@ -19,7 +19,8 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{label_names, label_values};
-pub use merge::Merge;
+pub(in crate::store) use labels::{label_names, label_values};
+pub(in crate::store) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
-pub use selection::{Layer, RankedFile, SelectedSeries, Selection, SelectionInput, Tombstone};
+pub(in crate::store) use selection::{Layer, RankedFile, SelectionInput};
+pub use selection::{SelectedSeries, Selection, Tombstone};
