@@ -16,7 +16,7 @@ use super::page::{ChunkBytes, PageSink};
 use super::writer::PAGE_ROWS;
 
 /// In a slice of start timestamps: this row has none.
-pub const NO_START: i64 = i64::MIN;
+pub(crate) const NO_START: i64 = i64::MIN;
 
 /// Encoding and compression of one column.
 #[derive(Debug, Clone, Copy)]

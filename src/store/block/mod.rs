@@ -27,15 +27,16 @@ mod tables;
 mod tests;
 mod writer;
 
-pub use cache::{CacheCounts, CacheLimits, ScanCache};
-pub use columns::NO_START;
-pub use format::IndexTag;
-pub use reader::{BlockFile, FileRun};
-pub use tables::{
+pub use cache::CacheCounts;
+pub(crate) use cache::{CacheLimits, ScanCache};
+pub(crate) use columns::NO_START;
+pub(crate) use format::IndexTag;
+pub(crate) use reader::{BlockFile, FileRun};
+pub(crate) use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
     write_staleness,
 };
-pub use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
+pub(crate) use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
 
 pub(crate) use cache::Page;
 pub(crate) use data::{ColumnPage, PagePart};

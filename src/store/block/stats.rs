@@ -7,7 +7,7 @@ use super::writer::RunRows;
 /// Bounds over a file's rows of samples, both ends included: what other engines prune by. Values have none: NaN
 /// and infinities are samples, and JSON knows neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowBounds {
+pub(crate) struct RowBounds {
     /// Metrics.
     pub metric: (Arc<str>, Arc<str>),
     /// Series ids.

@@ -25,7 +25,7 @@ use crate::model::{MetricType, SeriesKey, metadata_schema, series_schema, stalen
 
 /// One row of `series`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SeriesRow {
+pub(crate) struct SeriesRow {
     /// Days since 1970-01-01.
     pub day: i32,
     /// The series' metric and labels.
@@ -36,7 +36,7 @@ pub struct SeriesRow {
 
 /// One row of `staleness`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StaleRow {
+pub(crate) struct StaleRow {
     /// The metric.
     pub metric: Arc<str>,
     /// The series' id.
@@ -47,7 +47,7 @@ pub struct StaleRow {
 
 /// One row of `metadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MetadataRow {
+pub(crate) struct MetadataRow {
     /// The metric.
     pub metric: Arc<str>,
     /// Label names in first-seen order.
@@ -66,7 +66,7 @@ pub struct MetadataRow {
 
 /// A finished side-table file.
 #[derive(Debug, Clone)]
-pub struct FinishedTable {
+pub(crate) struct FinishedTable {
     /// The file.
     pub bytes: Bytes,
     /// Rows.
@@ -77,7 +77,7 @@ pub struct FinishedTable {
 ///
 /// # Errors
 /// `Internal` when the encoder fails.
-pub fn write_series(mut rows: Vec<SeriesRow>) -> Result<FinishedTable> {
+pub(crate) fn write_series(mut rows: Vec<SeriesRow>) -> Result<FinishedTable> {
     rows.sort_unstable_by(|a, b| {
         (a.day, &a.key.metric, a.id, &a.key.labels).cmp(&(b.day, &b.key.metric, b.id, &b.key.labels))
     });
@@ -96,7 +96,7 @@ pub fn write_series(mut rows: Vec<SeriesRow>) -> Result<FinishedTable> {
 ///
 /// # Errors
 /// `Internal` when the encoder fails.
-pub fn write_staleness(mut rows: Vec<StaleRow>) -> Result<FinishedTable> {
+pub(crate) fn write_staleness(mut rows: Vec<StaleRow>) -> Result<FinishedTable> {
     rows.sort_unstable();
     rows.dedup();
     write_table(&staleness_schema(), &[0, 1, 2], &rows, |columns, rows| {
@@ -110,7 +110,7 @@ pub fn write_staleness(mut rows: Vec<StaleRow>) -> Result<FinishedTable> {
 ///
 /// # Errors
 /// `Internal` when the encoder fails.
-pub fn write_metadata(mut rows: Vec<MetadataRow>) -> Result<FinishedTable> {
+pub(crate) fn write_metadata(mut rows: Vec<MetadataRow>) -> Result<FinishedTable> {
     rows.sort_by(|a, b| (&a.metric, a.day).cmp(&(&b.metric, b.day)));
     write_table(&metadata_schema(), &[0], &rows, |columns, rows| {
         columns.plain::<ByteArrayType>(rows.iter().map(|row| text(&row.metric)))?;
@@ -127,7 +127,7 @@ pub fn write_metadata(mut rows: Vec<MetadataRow>) -> Result<FinishedTable> {
 ///
 /// # Errors
 /// `Corrupt` when the bytes are not such a file; the caller adds its name.
-pub fn read_metadata(file: &Bytes) -> Result<Vec<MetadataRow>> {
+pub(crate) fn read_metadata(file: &Bytes) -> Result<Vec<MetadataRow>> {
     let mut rows = Vec::new();
     for batch in read_table(file)? {
         let names =
@@ -162,7 +162,7 @@ pub fn read_metadata(file: &Bytes) -> Result<Vec<MetadataRow>> {
 ///
 /// # Errors
 /// `Corrupt` when it does not decode or a page's CRC is wrong.
-pub fn read_table(file: &Bytes) -> Result<Vec<RecordBatch>> {
+pub(crate) fn read_table(file: &Bytes) -> Result<Vec<RecordBatch>> {
     let damaged = |e: Box<dyn std::error::Error + Send + Sync>| {
         Error::corrupt("not a readable Parquet file").caused_by(e)
     };

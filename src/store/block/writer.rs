@@ -32,7 +32,7 @@ pub(super) const GROUP_ROWS: usize = 50 * PAGE_ROWS;
 
 /// How a file is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriterSetting {
+pub(crate) enum WriterSetting {
     /// Written by a flush and merged soon: zstd 1.
     Fresh,
     /// Written by a merge: zstd 3.
@@ -51,7 +51,7 @@ impl WriterSetting {
 
 /// One series' rows for one file.
 #[derive(Debug, Clone, Copy)]
-pub struct RunRows<'a> {
+pub(crate) struct RunRows<'a> {
     /// The series.
     pub key: &'a SeriesKey,
     /// Its id.
@@ -114,7 +114,7 @@ fn regular_step(timestamps: &[i64]) -> i64 {
 
 /// What a finished file is, for its `add` action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FinishedBlock {
+pub(crate) struct FinishedBlock {
     /// Bytes.
     pub size: u64,
     /// Rows of samples.
@@ -137,7 +137,7 @@ pub struct FinishedBlock {
 
 /// The streaming writer of a `samples` file.
 #[derive(Debug)]
-pub struct BlockWriter<W: Write> {
+pub(crate) struct BlockWriter<W: Write> {
     codec: Codec,
     container: Container<W>,
     schema: SchemaDescPtr,
@@ -165,7 +165,7 @@ impl<W: Write> BlockWriter<W> {
     ///
     /// # Errors
     /// What `out` says.
-    pub fn new(out: W, setting: WriterSetting) -> Result<Self> {
+    pub(crate) fn new(out: W, setting: WriterSetting) -> Result<Self> {
         let schema = ArrowSchemaConverter::new().convert(&samples_schema()).map_err(failed)?;
         let schema = Arc::new(schema);
         Ok(Self {
@@ -188,7 +188,7 @@ impl<W: Write> BlockWriter<W> {
     ///
     /// # Errors
     /// `Internal` for a run that is out of order or not well formed, and what the output says.
-    pub fn push_run(&mut self, run: RunRows<'_>) -> Result<()> {
+    pub(crate) fn push_run(&mut self, run: RunRows<'_>) -> Result<()> {
         run.check()?;
         self.check_order(&run)?;
         let entry = run.entry();
@@ -213,7 +213,7 @@ impl<W: Write> BlockWriter<W> {
 
     /// Bytes of the row groups so far.
     #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
-    pub fn bytes_written(&self) -> u64 {
+    pub(crate) fn bytes_written(&self) -> u64 {
         self.container.position()
     }
 
@@ -287,7 +287,7 @@ impl<W: Write> BlockWriter<W> {
     ///
     /// # Errors
     /// What the output says; `Internal` when there was no run at all.
-    pub fn finish(mut self) -> Result<(FinishedBlock, W)> {
+    pub(crate) fn finish(mut self) -> Result<(FinishedBlock, W)> {
         self.flush_page()?;
         self.flush_group()?;
         let Some((last, _)) = self.last else {
@@ -326,7 +326,7 @@ impl BlockWriter<Vec<u8>> {
     /// Takes the bytes that are finished: what an upload sends while the file is still being written. What
     /// [`Self::finish`] returns comes after them.
     #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
-    pub fn drain(&mut self) -> Vec<u8> {
+    pub(crate) fn drain(&mut self) -> Vec<u8> {
         self.container.drain()
     }
 }
