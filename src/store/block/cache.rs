@@ -13,7 +13,7 @@ use super::reader::BlockFile;
 
 /// Limits of a [`ScanCache`], bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheLimits {
+pub(crate) struct CacheLimits {
     /// Directories, index chunks, postings and page tables.
     pub index: usize,
     /// Decoded pages.
@@ -43,7 +43,7 @@ pub struct CacheCounts {
 
 /// The cache of all scans. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]
-pub struct ScanCache(Arc<Inner>);
+pub(crate) struct ScanCache(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -76,7 +76,7 @@ impl Page {
 
 impl ScanCache {
     /// An empty cache.
-    pub fn new(limits: CacheLimits) -> Self {
+    pub(crate) fn new(limits: CacheLimits) -> Self {
         let share = |eighths| limits.index / 8 * eighths;
         Self(Arc::new(Inner {
             next_file: AtomicU64::new(0),
@@ -89,7 +89,7 @@ impl ScanCache {
     }
 
     /// Counters by part: `directories`, `chunks`, `postings`, `page_tables`, `pages`.
-    pub fn counts(&self) -> [(&'static str, CacheCounts); 5] {
+    pub(crate) fn counts(&self) -> [(&'static str, CacheCounts); 5] {
         let inner = &self.0;
         [
             ("directories", inner.files.counts()),
@@ -98,11 +98,6 @@ impl ScanCache {
             ("page_tables", inner.sections.counts()),
             ("pages", inner.pages.counts()),
         ]
-    }
-
-    /// Forgets the directory of a file that was deleted. Its other entries are never asked for again and age out.
-    pub fn forget(&self, path: &str) {
-        self.0.files.remove(path);
     }
 
     /// A number that no other opened file has.
@@ -204,13 +199,6 @@ impl<K: Hash + Eq + Clone, V: Clone> Lru<K, V> {
         debug_assert_eq!(inner.entries.len(), inner.order.len(), "every entry has its place in the order");
     }
 
-    fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
-    where
-        K: std::borrow::Borrow<Q>,
-    {
-        self.lock().drop_key(key);
-    }
-
     fn counts(&self) -> CacheCounts {
         let inner = self.lock();
         let number = |n: usize| u64::try_from(n).expect("usize fits u64");
@@ -254,7 +242,5 @@ mod tests {
         assert_eq!(cache.get(&4), None, "heavier than the limit");
         let counts = cache.counts();
         assert_eq!((counts.entries, counts.bytes, counts.hits), (1, 90, 3));
-        cache.remove(&1);
-        assert_eq!(cache.counts().bytes, 0);
     }
 }

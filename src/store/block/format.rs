@@ -25,7 +25,7 @@ const PAGE_ROWS_LIMIT: u32 = 1 << 20;
 
 /// Where the directory of a block lies in its file: what `add.tags` carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IndexTag {
+pub(crate) struct IndexTag {
     /// File offset of the directory, bytes.
     pub offset: u64,
     /// Length of the directory, bytes.
@@ -36,27 +36,11 @@ pub struct IndexTag {
 
 impl IndexTag {
     /// The key of the tag in `add.tags` and in the Parquet footer.
-    pub const KEY: &'static str = "quipu.index";
+    pub(crate) const KEY: &'static str = "quipu.index";
 
     /// `offset,length,crc` in decimal.
-    pub fn to_text(self) -> String {
+    pub(crate) fn to_text(self) -> String {
         format!("{},{},{}", self.offset, self.length, self.crc)
-    }
-
-    /// Reads [`Self::to_text`].
-    ///
-    /// # Errors
-    /// `Corrupt` when the text is something else.
-    pub fn parse(text: &str) -> Result<Self> {
-        let bad = || Error::corrupt("the index tag is not `offset,length,crc`").with("tag", text);
-        let mut parts = text.split(',');
-        let mut next = || parts.next().and_then(|p| p.parse::<u64>().ok()).ok_or_else(bad);
-        let (offset, length, crc) = (next()?, next()?, next()?);
-        let crc = u32::try_from(crc).map_err(|_| bad())?;
-        if parts.next().is_some() {
-            return Err(bad());
-        }
-        Ok(Self { offset, length, crc })
     }
 }
 
@@ -495,10 +479,7 @@ mod tests {
     fn a_directory_reads_back() -> Result<()> {
         assert_eq!(Directory::decode(&sample().encode())?, sample());
         let tag = IndexTag { offset: 1, length: 2, crc: u32::MAX };
-        assert_eq!(IndexTag::parse(&tag.to_text())?, tag);
-        for bad in ["", "1,2", "1,2,3,4", "1,2,4294967296", "a,b,c"] {
-            assert!(IndexTag::parse(bad).is_err(), "{bad}");
-        }
+        assert_eq!(tag.to_text(), "1,2,4294967295");
         Ok(())
     }
 

@@ -28,15 +28,15 @@ mod tests;
 mod writer;
 
 pub use cache::CacheCounts;
-pub(super) use cache::{CacheLimits, ScanCache};
-pub(super) use columns::NO_START;
-pub(super) use format::IndexTag;
-pub(super) use reader::{BlockFile, FileRun};
-pub(super) use tables::{
+pub(crate) use cache::{CacheLimits, ScanCache};
+pub(crate) use columns::NO_START;
+pub(crate) use format::IndexTag;
+pub(crate) use reader::{BlockFile, FileRun};
+pub(crate) use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
     write_staleness,
 };
-pub(super) use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
+pub(crate) use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
 
 pub(crate) use cache::Page;
 pub(crate) use data::{ColumnPage, PagePart};

@@ -108,7 +108,12 @@ fn encode_part(name: Name, chunks: u32) -> Vec<u8> {
 pub(super) struct Postings {
     raw: Vec<u8>,
     chunks: usize,
+    /// Every so many values: the value and where the entry after it begins.
+    restarts: Vec<(String, usize)>,
 }
+
+/// Values between two restarts: a literal is found by walking at most so many.
+const RESTART: usize = 128;
 
 impl Postings {
     /// Decompresses a part whose CRC was checked, and walks it once so that later walks cannot fail.
@@ -116,66 +121,119 @@ impl Postings {
     /// # Errors
     /// `Corrupt` when it is not what [`PostingsBuilder`] writes.
     pub(super) fn decode(bytes: &[u8], chunks: usize) -> Result<Self> {
-        let postings = Self { raw: decompress(bytes, PART_RAW_LIMIT)?, chunks };
-        postings.walk(|_, _| {})?;
+        let mut postings = Self { raw: decompress(bytes, PART_RAW_LIMIT)?, chunks, restarts: Vec::new() };
+        let mut values = postings.walk()?;
+        let (mut restarts, mut count) = (Vec::new(), 0usize);
+        while let Some((value, _)) = values.next()? {
+            count += 1;
+            if count.is_multiple_of(RESTART) {
+                restarts.push((value.to_owned(), postings.raw.len() - values.input.rest.len()));
+            }
+        }
+        postings.restarts = restarts;
         Ok(postings)
     }
 
     /// Memory, bytes.
     pub(super) fn weight(&self) -> usize {
-        self.raw.len() + 64
+        self.raw.len() + self.restarts.len() * 64 + 64
     }
 
     /// All values in order.
     pub(super) fn values(&self) -> Result<Vec<String>> {
-        let mut values = Vec::new();
-        self.walk(|value, _| values.push(value.to_owned()))?;
+        let (mut values, mut walk) = (Vec::new(), self.walk()?);
+        while let Some((value, _)) = walk.next()? {
+            values.push(value.to_owned());
+        }
         Ok(values)
     }
 
-    /// The chunks that hold a series whose value matches.
+    /// The chunks that hold a series whose value matches. A matcher that names its values is looked up, any
+    /// other one is tried on every value.
     pub(super) fn select(&self, matcher: &Matcher) -> Result<ChunkSet> {
         let mut set = ChunkSet::empty(self.chunks);
-        self.walk(|value, chunks| {
-            if matcher.matches(value) {
-                match chunks {
-                    [] => set.fill(),
-                    chunks => chunks.iter().for_each(|chunk| set.insert(*chunk)),
-                }
+        if let Some(literals) = matcher.literals() {
+            for literal in literals {
+                self.find(literal, &mut set)?;
             }
-        })?;
+            return Ok(set);
+        }
+        let mut walk = self.walk()?;
+        while let Some((value, chunks)) = walk.next()? {
+            if matcher.matches(value) {
+                set.insert_all(chunks);
+            }
+        }
         Ok(set)
     }
 
-    /// Calls `f(value, chunks)` for every value in order; no chunks means all.
-    fn walk(&self, mut f: impl FnMut(&str, &[usize])) -> Result<()> {
-        let mut input = Input { rest: &self.raw };
-        let mut value = Vec::new();
-        let mut chunks = Vec::new();
-        let small =
-            |n: u64| usize::try_from(n).map_err(|_| damaged("postings hold a number that is too large"));
-        for _ in 0..input.varint()? {
-            let (shared, length) = (small(input.varint()?)?, small(input.varint()?)?);
-            if shared > value.len() {
-                return Err(damaged("postings share more than there is"));
-            }
-            value.truncate(shared);
-            value.extend_from_slice(input.take(length)?);
-            chunks.clear();
-            let mut chunk = 0usize;
-            for _ in 0..input.varint()? {
-                chunk = chunk.saturating_add(small(input.varint()?)?);
-                if chunk >= self.chunks {
-                    return Err(damaged("postings name a chunk that is not there"));
+    /// Adds the chunks of one value.
+    fn find(&self, literal: &str, set: &mut ChunkSet) -> Result<()> {
+        let after = self.restarts.partition_point(|(value, _)| **value < *literal);
+        let mut walk = self.walk()?;
+        if let Some((value, offset)) = after.checked_sub(1).map(|at| &self.restarts[at]) {
+            walk.left -= u64::try_from(after * RESTART).expect("usize fits u64");
+            walk.value = value.as_bytes().to_vec();
+            walk.input.rest = &self.raw[*offset..];
+        }
+        while let Some((value, chunks)) = walk.next()? {
+            if value >= literal {
+                if value == literal {
+                    set.insert_all(chunks);
                 }
-                chunks.push(chunk);
+                break;
             }
-            let text = std::str::from_utf8(&value)
-                .map_err(|_| damaged("postings hold a value that is not UTF-8"))?;
-            f(text, &chunks);
         }
         Ok(())
     }
+
+    fn walk(&self) -> Result<Walk<'_>> {
+        let mut input = Input { rest: &self.raw };
+        let left = input.varint()?;
+        Ok(Walk { input, left, count: self.chunks, value: Vec::new(), chunks: Vec::new() })
+    }
+}
+
+/// A walk over values in order; each with its chunks, none of them meaning all.
+#[derive(Debug)]
+struct Walk<'a> {
+    input: Input<'a>,
+    left: u64,
+    /// Chunks of the file.
+    count: usize,
+    value: Vec<u8>,
+    chunks: Vec<usize>,
+}
+
+impl Walk<'_> {
+    fn next(&mut self) -> Result<Option<(&str, &[usize])>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let (shared, length) = (small(self.input.varint()?)?, small(self.input.varint()?)?);
+        if shared > self.value.len() {
+            return Err(damaged("postings share more than there is"));
+        }
+        self.value.truncate(shared);
+        self.value.extend_from_slice(self.input.take(length)?);
+        self.chunks.clear();
+        let mut chunk = 0usize;
+        for _ in 0..self.input.varint()? {
+            chunk = chunk.saturating_add(small(self.input.varint()?)?);
+            if chunk >= self.count {
+                return Err(damaged("postings name a chunk that is not there"));
+            }
+            self.chunks.push(chunk);
+        }
+        let text = std::str::from_utf8(&self.value)
+            .map_err(|_| damaged("postings hold a value that is not UTF-8"))?;
+        Ok(Some((text, &self.chunks)))
+    }
+}
+
+fn small(number: u64) -> Result<usize> {
+    usize::try_from(number).map_err(|_| damaged("postings hold a number that is too large"))
 }
 
 /// A set of chunk positions.
@@ -204,8 +262,12 @@ impl ChunkSet {
         }
     }
 
-    pub(super) fn fill(&mut self) {
-        self.members.fill(true);
+    /// Inserts the chunks of a value; none stands for all.
+    fn insert_all(&mut self, chunks: &[usize]) {
+        match chunks {
+            [] => self.members.fill(true),
+            chunks => chunks.iter().for_each(|chunk| self.insert(*chunk)),
+        }
     }
 
     pub(super) fn intersect(&mut self, other: &Self) {
@@ -257,6 +319,27 @@ mod tests {
         assert_eq!(found(&Matcher::equal("code", "999"))?, [0usize; 0]);
         let metric = part(built()?, 3, METRIC_NAME)?;
         assert_eq!(metric.select(&Matcher::equal(METRIC_NAME, "http"))?.len(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn literals_are_found_among_many_values() -> Result<()> {
+        let mut builder = PostingsBuilder::default();
+        let chunk_of = |at: u32| at * 7 % 50;
+        let mut runs: Vec<_> = (0..5_000u32).map(|at| (chunk_of(at), format!("pod-{at}"))).collect();
+        runs.sort();
+        for (chunk, pod) in &runs {
+            builder.push("m", Labels::from_pairs([("pod", &**pod)])?.as_ref(), *chunk);
+        }
+        let pods = part(builder, 50, "pod")?;
+        for at in 0..5_000u32 {
+            let found = pods.select(&Matcher::equal("pod", format!("pod-{at}")))?;
+            let expected = usize::try_from(chunk_of(at)).expect("small");
+            assert_eq!(found.iter().collect::<Vec<_>>(), [expected], "pod-{at}");
+        }
+        for absent in ["", "a", "pod-", "pod-10000", "pod-49990", "z"] {
+            assert_eq!(pods.select(&Matcher::equal("pod", absent))?.len(), 0, "{absent}");
+        }
         Ok(())
     }
 

@@ -11,9 +11,7 @@ use bytes::Bytes;
 
 use super::cache::ScanCache;
 use super::chunk::{Chunk, Selector};
-use super::format::{
-    Directory, Extent, FLAG_COLLISIONS, FLAG_STARTS, IndexTag, PageSection, damaged, verify,
-};
+use super::format::{Directory, Extent, FLAG_STARTS, IndexTag, PageSection, damaged, verify};
 use super::postings::{ChunkSet, Postings};
 use crate::error::{Error, Result};
 use crate::model::{LabelsRef, Matcher};
@@ -30,7 +28,7 @@ const CHUNKS_PER_READ: usize = 64;
 
 /// An opened file: its directory and how to read the rest.
 #[derive(Debug)]
-pub struct BlockFile {
+pub(crate) struct BlockFile {
     objects: Objects,
     path: Arc<str>,
     cache: ScanCache,
@@ -44,7 +42,12 @@ impl BlockFile {
     ///
     /// # Errors
     /// `NotFound`; `Corrupt` when the directory is not what the tag promises; `Unsupported` for a newer version.
-    pub async fn open(objects: &Objects, path: &str, tag: IndexTag, cache: &ScanCache) -> Result<Arc<Self>> {
+    pub(crate) async fn open(
+        objects: &Objects,
+        path: &str,
+        tag: IndexTag,
+        cache: &ScanCache,
+    ) -> Result<Arc<Self>> {
         if let Some(file) = cache.files().get(path) {
             return Ok(file);
         }
@@ -81,23 +84,8 @@ impl BlockFile {
     }
 
     /// The object's path.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
-    }
-
-    /// Rows of samples.
-    pub fn rows(&self) -> u64 {
-        self.directory.rows
-    }
-
-    /// Runs, those without rows included.
-    pub fn runs(&self) -> u64 {
-        self.directory.runs
-    }
-
-    /// Whether two label sets share an id under one metric.
-    pub fn has_colliding_ids(&self) -> bool {
-        self.directory.has(FLAG_COLLISIONS)
     }
 
     /// Whether some row has a start timestamp.
@@ -109,7 +97,7 @@ impl BlockFile {
     ///
     /// # Errors
     /// `Corrupt` naming the file.
-    pub async fn lookup(&self, matchers: &[Matcher], from: i64, to: i64) -> Result<Vec<FileRun>> {
+    pub(crate) async fn lookup(&self, matchers: &[Matcher], from: i64, to: i64) -> Result<Vec<FileRun>> {
         let selector = Selector::new(matchers);
         let positions = self.candidates(&selector, from, to).await?;
         let mut runs = Vec::new();
@@ -124,7 +112,7 @@ impl BlockFile {
     }
 
     /// Label names of all series, `__name__` among them, sorted.
-    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn label_names(&self) -> impl Iterator<Item = &str> {
         self.directory.postings.iter().map(|entry| &*entry.name)
     }
 
@@ -132,7 +120,7 @@ impl BlockFile {
     ///
     /// # Errors
     /// `Corrupt` naming the file.
-    pub async fn label_values(&self, name: &str) -> Result<Vec<String>> {
+    pub(crate) async fn label_values(&self, name: &str) -> Result<Vec<String>> {
         match self.postings(name).await? {
             Some(postings) => postings.values().map_err(|e| self.named(e)),
             None => Ok(Vec::new()),
@@ -306,7 +294,7 @@ pub(super) fn to_usize(number: u64) -> usize {
 
 /// One run of a file: a place in a shared index chunk.
 #[derive(Debug, Clone)]
-pub struct FileRun {
+pub(crate) struct FileRun {
     chunk: Arc<Chunk>,
     index: u32,
 }
@@ -317,55 +305,55 @@ impl FileRun {
     }
 
     /// The metric.
-    pub fn metric(&self) -> &Arc<str> {
+    pub(crate) fn metric(&self) -> &Arc<str> {
         self.chunk.metric(self.at())
     }
 
     /// The other labels.
-    pub fn labels(&self) -> LabelsRef<'_> {
+    pub(crate) fn labels(&self) -> LabelsRef<'_> {
         self.chunk.labels(self.at())
     }
 
     /// The series' id.
-    pub fn id(&self) -> i64 {
+    pub(crate) fn id(&self) -> i64 {
         self.chunk.id(self.at())
     }
 
     /// Its rows in the file; may be empty.
-    pub fn rows(&self) -> Range<u64> {
+    pub(crate) fn rows(&self) -> Range<u64> {
         self.chunk.rows(self.at())
     }
 
     /// Times of the first and the last row, ms; `None` without rows.
-    pub fn row_times(&self) -> Option<(i64, i64)> {
+    pub(crate) fn row_times(&self) -> Option<(i64, i64)> {
         let rows = self.rows();
         (!rows.is_empty()).then(|| self.chunk.row_times(self.at()))
     }
 
     /// Stale markers, ms, ascending.
-    pub fn stale_at(&self) -> &[i64] {
+    pub(crate) fn stale_at(&self) -> &[i64] {
         self.chunk.stale_at(self.at())
     }
 
     /// ms between all neighbouring rows, where that is one number. A single row is as regular as can be.
-    pub fn step(&self) -> Option<i64> {
+    pub(crate) fn step(&self) -> Option<i64> {
         let rows = self.rows();
         let step = if rows.end - rows.start == 1 { 1 } else { self.chunk.step(self.at()) };
         (step > 0).then_some(step)
     }
 
     /// The value of all rows, where that is one value.
-    pub fn constant(&self) -> Option<f64> {
+    pub(crate) fn constant(&self) -> Option<f64> {
         self.chunk.constant(self.at())
     }
 
     /// Whether some row has a start timestamp.
-    pub fn has_starts(&self) -> bool {
+    pub(crate) fn has_starts(&self) -> bool {
         self.chunk.has_starts(self.at())
     }
 
     /// The first and the last time of rows and stale markers, ms.
-    pub fn times(&self) -> (i64, i64) {
+    pub(crate) fn times(&self) -> (i64, i64) {
         let stale = self.stale_at();
         let stale = stale.first().copied().zip(stale.last().copied());
         match (self.row_times(), stale) {

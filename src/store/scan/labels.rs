@@ -14,7 +14,7 @@ use crate::model::METRIC_NAME;
 ///
 /// # Errors
 /// `Corrupt` naming a file; what the object store says.
-pub(crate) async fn label_names(input: SelectionInput) -> Result<BTreeSet<String>> {
+pub(in crate::store) async fn label_names(input: SelectionInput) -> Result<BTreeSet<String>> {
     if !input.matchers.is_empty() {
         let selection = Selection::new(input).await?;
         let keys = selection.series().iter().map(|series| &series.key);
@@ -37,7 +37,7 @@ pub(crate) async fn label_names(input: SelectionInput) -> Result<BTreeSet<String
 ///
 /// # Errors
 /// `Corrupt` naming a file; what the object store says.
-pub(crate) async fn label_values(name: &str, input: SelectionInput) -> Result<BTreeSet<String>> {
+pub(in crate::store) async fn label_values(name: &str, input: SelectionInput) -> Result<BTreeSet<String>> {
     let mut values = BTreeSet::new();
     if !input.matchers.is_empty() {
         let selection = Selection::new(input).await?;

@@ -18,7 +18,7 @@ use crate::store::block::{BlockFile, BlockWriter, FileRun, FinishedBlock, RunRow
 /// The runs of several files as one sequence. Rows under a tombstone are gone, and so are series that have
 /// neither rows nor stale markers left.
 #[derive(Debug)]
-pub(crate) struct Merge {
+pub(in crate::store) struct Merge {
     /// In rank order.
     files: Vec<Arc<BlockFile>>,
     cursors: Vec<Cursor>,
@@ -45,7 +45,7 @@ impl Merge {
     ///
     /// # Errors
     /// `Internal` when there is no decompressor to be had.
-    pub(crate) fn new(files: Vec<Arc<BlockFile>>, tombstones: Vec<Tombstone>) -> Result<Self> {
+    pub(in crate::store) fn new(files: Vec<Arc<BlockFile>>, tombstones: Vec<Tombstone>) -> Result<Self> {
         let with_starts = files.iter().any(|file| file.has_starts());
         Ok(Self {
             cursors: files.iter().map(|_| Cursor::default()).collect(),
@@ -63,7 +63,7 @@ impl Merge {
     ///
     /// # Errors
     /// `Corrupt` naming a file; what the object store says. The merge is of no use afterwards.
-    pub(crate) async fn next(&mut self) -> Result<Option<RunRows<'_>>> {
+    pub(in crate::store) async fn next(&mut self) -> Result<Option<RunRows<'_>>> {
         loop {
             if self.ready.is_empty() {
                 self.load().await?;
@@ -103,7 +103,7 @@ impl Merge {
     /// # Errors
     /// As [`Self::next`], and what the object store says. Both the merge and the writer are then of no use.
     #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
-    pub(crate) async fn write_file(
+    pub(in crate::store) async fn write_file(
         &mut self,
         out: &mut ObjectWriter,
         setting: WriterSetting,

@@ -11,7 +11,6 @@
 //! by a higher rank never leaves this room.
 
 mod assemble;
-mod counts;
 mod labels;
 mod merge;
 mod pages;
@@ -20,9 +19,8 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
-pub use counts::SelectionCounts;
-pub(super) use labels::{label_names, label_values};
-pub(super) use merge::Merge;
+pub(in crate::store) use labels::{label_names, label_values};
+pub(in crate::store) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
-pub(super) use selection::{Layer, RankedFile, SelectionInput};
+pub(in crate::store) use selection::{Layer, RankedFile, SelectionInput};
 pub use selection::{SelectedSeries, Selection, Tombstone};

@@ -17,16 +17,16 @@ const LOOKUPS_AT_ONCE: usize = 16;
 
 /// A file and the commit versions that its rows came from.
 #[derive(Debug, Clone)]
-pub struct RankedFile {
+pub(in crate::store) struct RankedFile {
     /// The opened file.
-    pub file: Arc<BlockFile>,
+    pub(in crate::store) file: Arc<BlockFile>,
     /// `lo..=hi`; files of one rank hold disjoint rows.
-    pub rank: (u64, u64),
+    pub(in crate::store) rank: (u64, u64),
 }
 
 /// A buffer as a snapshot sees it.
 #[derive(Debug, Clone, Default)]
-pub struct Layer {
+pub(in crate::store) struct Layer {
     /// In the order of (metric, id, labels), each series once.
     pub(in crate::store) runs: Vec<BufferRun>,
 }
@@ -44,19 +44,19 @@ pub struct Tombstone {
 
 /// What a selection is made of.
 #[derive(Debug, Clone, Default)]
-pub struct SelectionInput {
+pub(in crate::store) struct SelectionInput {
     /// In any order; the higher rank wins.
-    pub files: Vec<RankedFile>,
+    pub(in crate::store) files: Vec<RankedFile>,
     /// Above all files; a later one wins.
-    pub layers: Vec<Layer>,
+    pub(in crate::store) layers: Vec<Layer>,
     /// All must match; `__name__` is the metric.
-    pub matchers: Vec<Matcher>,
+    pub(in crate::store) matchers: Vec<Matcher>,
     /// First ms.
-    pub from: i64,
+    pub(in crate::store) from: i64,
     /// Last ms.
-    pub to: i64,
+    pub(in crate::store) to: i64,
     /// What was deleted.
-    pub tombstones: Vec<Tombstone>,
+    pub(in crate::store) tombstones: Vec<Tombstone>,
 }
 
 /// One series of a selection.
@@ -101,7 +101,7 @@ impl Selection {
     ///
     /// # Errors
     /// `Corrupt` naming a file; what the object store says.
-    pub async fn new(mut input: SelectionInput) -> Result<Self> {
+    pub(in crate::store) async fn new(mut input: SelectionInput) -> Result<Self> {
         input.files.sort_by_key(|file| (file.rank.1, file.rank.0));
         let files: Vec<_> = input.files.into_iter().map(|ranked| ranked.file).collect();
         let (matchers, from, to) = (&input.matchers, input.from, input.to);

@@ -310,7 +310,7 @@ async fn a_merge_writes_files_of_bounded_size() -> Result<()> {
     loop {
         let path = format!("merged-{}.parquet", files.len());
         let mut out = objects.writer(&path);
-        let Some(block) = merge.write_file(&mut out, WriterSetting::Merged, 2 << 20).await? else { break };
+        let Some(block) = merge.write_file(&mut out, WriterSetting::Merged, 1 << 10).await? else { break };
         assert_eq!(out.finish().await?, block.size);
         rows += block.rows;
         files.push(BlockFile::open(&objects, &path, block.index, &cache).await?);
