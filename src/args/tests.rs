@@ -70,5 +70,7 @@ fn what_is_not_known_is_refused_by_name() {
 #[test]
 fn the_other_commands() {
     assert!(matches!(run(&["version"]), Ok(Run::Version)));
-    assert!(matches!(run(&["check", "config", "a.yml"]), Ok(Run::CheckConfig(file)) if file.as_os_str() == "a.yml"));
+    assert!(
+        matches!(run(&["check", "config", "a.yml"]), Ok(Run::CheckConfig(file)) if file.as_os_str() == "a.yml")
+    );
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::args::ServeArgs;

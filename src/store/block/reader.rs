@@ -83,6 +83,16 @@ impl BlockFile {
         Ok(())
     }
 
+    /// Rows of samples.
+    pub(crate) fn rows(&self) -> u64 {
+        self.directory.rows
+    }
+
+    /// Runs, those without rows included.
+    pub(crate) fn runs(&self) -> u64 {
+        self.directory.runs
+    }
+
     /// The object's path.
     pub(crate) fn path(&self) -> &str {
         &self.path

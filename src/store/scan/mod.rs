@@ -11,6 +11,7 @@
 //! by a higher rank never leaves this room.
 
 mod assemble;
+mod counts;
 mod labels;
 mod merge;
 mod pages;
@@ -19,6 +20,7 @@ mod selection;
 #[cfg(test)]
 mod tests;
 
+pub use counts::SelectionCounts;
 pub(in crate::store) use labels::{label_names, label_values};
 pub(in crate::store) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
