@@ -20,7 +20,6 @@ struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one value a process")]
 enum Subcommands {
     /// Run the server (also without a subcommand).
     Serve(Box<ServeArgs>),

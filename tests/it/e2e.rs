@@ -132,7 +132,7 @@ impl Quipu {
     }
 }
 
-/// A node_exporter and the address of its metrics.
+/// A `node_exporter` and the address of its metrics.
 fn node_exporter() -> Option<(Running, String)> {
     let program = Path::new("prometheus-node-exporter");
     if !have(program) {

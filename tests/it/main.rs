@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#![expect(clippy::panic, clippy::print_stderr, reason = "how a test fails and how it says that it skips")]
+
 mod e2e;
 mod pg;
 mod promqltest;

@@ -25,7 +25,6 @@ pub(crate) fn batch_rows(steps: usize) -> usize {
 
 /// Collects rows with their labels into one batch.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "`rows` is what the others are columns of")]
 pub(crate) struct Rows {
     schema: GridSchema,
     labels: Labels,

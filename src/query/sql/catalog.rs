@@ -51,13 +51,16 @@ impl Catalog {
         match schema {
             "public" => self.public(name),
             "metrics" => Ok(self.metric(name)),
-            "pg_catalog" => match pg_catalog::table_names().contains(&name) {
-                true => match pg_catalog::table(name, &self.facts, self.relations()) {
-                    Some(ours) => Ok(Some(ours)),
-                    None => self.dump.table(name),
-                },
-                false => Ok(None),
-            },
+            "pg_catalog" => {
+                if pg_catalog::table_names().contains(&name) {
+                    match pg_catalog::table(name, &self.facts, self.relations()) {
+                        Some(ours) => Ok(Some(ours)),
+                        None => self.dump.table(name),
+                    }
+                } else {
+                    Ok(None)
+                }
+            }
             "information_schema" => Ok(information_schema::table(name, &self.facts, self.relations())),
             _ => Ok(None),
         }

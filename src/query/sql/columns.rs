@@ -64,7 +64,7 @@ impl Columns {
         ])
     }
 
-    /// `metrics.<metric>`. Labels beyond PostgreSQL's widest table have no column; `samples.labels` has them.
+    /// `metrics.<metric>`. Labels beyond `PostgreSQL`'s widest table have no column; `samples.labels` has them.
     pub(super) fn of_metric(label_names: &[Arc<str>]) -> Self {
         let mut all = vec![
             (Content::Timestamp, Field::new("timestamp", timestamp(), false)),

@@ -1,6 +1,6 @@
-//! DataFusion's and sqlparser's errors in PostgreSQL's words, as the crate's one error.
+//! `DataFusion`'s and sqlparser's errors in `PostgreSQL`'s words, as the crate's one error.
 //!
-//! A place in the query text travels as context `position`: characters from 1, as PostgreSQL counts.
+//! A place in the query text travels as context `position`: characters from 1, as `PostgreSQL` counts.
 
 use arrow::error::ArrowError;
 use datafusion::common::{Column, Diagnostic, Location, SchemaError};
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 /// The context key of a place in the query text.
 pub(crate) const POSITION: &str = "position";
 
-/// Carries an error of ours through DataFusion.
+/// Carries an error of ours through `DataFusion`.
 pub(super) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -109,7 +109,7 @@ fn from_plan(message: &str, diagnostic: Option<&Diagnostic>, sql: &str) -> Error
     Error::invalid(message.to_owned())
 }
 
-/// PostgreSQL's words for a table that is not there.
+/// `PostgreSQL`'s words for a table that is not there.
 fn relation_missing(name: &str, sql: &str) -> Error {
     let error = Error::new(Kind::UnknownTable, format!("relation \"{name}\" does not exist"));
     match sql.find(name) {

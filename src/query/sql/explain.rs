@@ -1,4 +1,4 @@
-//! EXPLAIN: the plan as PostgreSQL's clients show it, one line a row in a column `QUERY PLAN`.
+//! EXPLAIN: the plan as `PostgreSQL`'s clients show it, one line a row in a column `QUERY PLAN`.
 
 use std::sync::Arc;
 
@@ -114,9 +114,10 @@ fn is_option(word: Option<&String>) -> bool {
 }
 
 fn text(plan: &Arc<dyn ExecutionPlan>, metrics: bool) -> String {
-    let display = match metrics {
-        true => DisplayableExecutionPlan::with_metrics(plan.as_ref()),
-        false => DisplayableExecutionPlan::new(plan.as_ref()),
+    let display = if metrics {
+        DisplayableExecutionPlan::with_metrics(plan.as_ref())
+    } else {
+        DisplayableExecutionPlan::new(plan.as_ref())
     };
     display.indent(false).to_string()
 }

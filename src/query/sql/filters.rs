@@ -1,5 +1,5 @@
 //! SQL predicates become matchers and a time range. Only what keeps SQL's meaning exactly is translated; all
-//! else stays with DataFusion's filter above the scan.
+//! else stays with `DataFusion`'s filter above the scan.
 //!
 //! In SQL an absent label is NULL, in a matcher it is the empty value. So `zone <> 'eu'`, which is not true
 //! for NULL, becomes `zone!="eu"` and `zone!=""`.

@@ -1,4 +1,4 @@
-//! Functions that PostgreSQL's clients call and DataFusion does not have. Most describe what quipu has none
+//! Functions that `PostgreSQL`'s clients call and `DataFusion` does not have. Most describe what quipu has none
 //! of (indexes, rules, triggers, sequences) and say so with NULL, zero or false.
 
 use std::sync::Arc;
@@ -241,7 +241,7 @@ fn downcast<T: 'static>(array: &ArrayRef) -> &T {
     array.as_any().downcast_ref().expect("the array was cast to this type")
 }
 
-/// `1024 kB`: PostgreSQL changes the unit at ten times its size.
+/// `1024 kB`: `PostgreSQL` changes the unit at ten times its size.
 fn size_pretty(args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
     let array = argument("pg_size_pretty", args, rows, &DataType::Int64)?;
     let values: &arrow::array::Int64Array = downcast(&array);

@@ -1,4 +1,4 @@
-//! `information_schema` with PostgreSQL's columns and type names. Tables about what quipu does not have
+//! `information_schema` with `PostgreSQL`'s columns and type names. Tables about what quipu does not have
 //! (constraints, keys, sequences, routines) are there and empty, because clients join them.
 
 use std::sync::Arc;

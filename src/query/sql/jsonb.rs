@@ -1,6 +1,6 @@
 //! `jsonb` values: Arrow text whose field says so, and the operators `->`, `->>` and `?` over them.
 //!
-//! Label sets are written as PostgreSQL prints jsonb (`{"a": "b", "c": "d"}`). Only what label sets need is
+//! Label sets are written as `PostgreSQL` prints jsonb (`{"a": "b", "c": "d"}`). Only what label sets need is
 //! here: objects of text. `->` on a number (array element) is refused.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 
 use crate::model::LabelsRef;
 
-/// The metadata key of a field whose PostgreSQL type is not the one of its Arrow type.
+/// The metadata key of a field whose `PostgreSQL` type is not the one of its Arrow type.
 pub(crate) const PG_TYPE: &str = "pg.type";
 const JSONB: &str = "jsonb";
 
@@ -92,7 +92,7 @@ impl Access {
     }
 }
 
-/// The function behind one operator, under PostgreSQL's own name for it.
+/// The function behind one operator, under `PostgreSQL`'s own name for it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct JsonAccess {
     access: Access,
@@ -243,7 +243,7 @@ mod tests {
         let mut text = String::new();
         push_labels(&mut text, labels.as_ref());
         assert_eq!(text, r#"{"job": "a\"b\\c", "le": "+Inf", "zone": "line\nbreak\u0001"}"#);
-        for (name, value) in labels.iter() {
+        for (name, value) in &labels {
             let found = member(&text, name).expect("valid json");
             assert_eq!(found, Some(serde_json::Value::String(value.to_owned())));
         }

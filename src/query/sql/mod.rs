@@ -1,5 +1,5 @@
-//! SQL: PostgreSQL's text becomes a DataFusion plan over a snapshot. It knows no socket; the door that speaks
-//! PostgreSQL's protocol is `server::pg`.
+//! SQL: `PostgreSQL`'s text becomes a `DataFusion` plan over a snapshot. It knows no socket; the door that speaks
+//! `PostgreSQL`'s protocol is `server::pg`.
 
 mod catalog;
 mod columns;

@@ -1,13 +1,13 @@
-//! SQL names of metrics and labels: injective, stable, and within PostgreSQL's 63 bytes. Drawn in
+//! SQL names of metrics and labels: injective, stable, and within `PostgreSQL`'s 63 bytes. Drawn in
 //! `docs/format.md`, section "SQL names"; the rule may never change for a name that has been shown.
 
 use std::borrow::Cow;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// PostgreSQL's longest identifier, in bytes.
+/// `PostgreSQL`'s longest identifier, in bytes.
 pub(super) const MAX_NAME: usize = 63;
-/// PostgreSQL's widest table.
+/// `PostgreSQL`'s widest table.
 pub(super) const MAX_COLUMNS: usize = 1_600;
 /// The columns in front of a metric table's labels.
 pub(super) const FIXED_COLUMNS: [&str; 2] = ["timestamp", "value"];

@@ -1,5 +1,5 @@
-//! A statement's tokens become sqlparser's tree, in the dialect that DataFusion understands, and the names
-//! that PostgreSQL gives the columns of its answer.
+//! A statement's tokens become sqlparser's tree, in the dialect that `DataFusion` understands, and the names
+//! that `PostgreSQL` gives the columns of its answer.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -100,7 +100,7 @@ impl Parser {
     }
 }
 
-/// `ARRAY(SELECT …)`, which DataFusion does not have. In the catalogs it asks for memberships and options, of
+/// `ARRAY(SELECT …)`, which `DataFusion` does not have. In the catalogs it asks for memberships and options, of
 /// which there are none: an empty list.
 fn drop_array_subqueries(ast: &mut Statement) {
     let _: ControlFlow<()> = visit_expressions_mut(ast, |expr| {
@@ -137,7 +137,7 @@ fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// PostgreSQL's name of an unnamed column (`FigureColname` in its parse_target.c); `None` is `?column?`.
+/// `PostgreSQL`'s name of an unnamed column (`FigureColname` in its `parse_target.c`); `None` is `?column?`.
 fn figure_name(expr: &Expr) -> Option<String> {
     Some(match expr {
         Expr::Identifier(ident) => folded(ident),
@@ -182,7 +182,7 @@ fn type_name(kind: &DataType) -> String {
     .to_owned()
 }
 
-/// `SELECT 1, 1` is two columns of one name, which DataFusion refuses: the later ones get names of their own,
+/// `SELECT 1, 1` is two columns of one name, which `DataFusion` refuses: the later ones get names of their own,
 /// which the answer does not show.
 fn tell_twins_apart(ast: &mut Statement) {
     let Statement::Query(query) = ast else { return };

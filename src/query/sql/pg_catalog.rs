@@ -1,5 +1,5 @@
 //! The tables of `pg_catalog` that speak of this server: relations, columns, schemas, the database, the user,
-//! settings. Those that are the same in every PostgreSQL come from datafusion-pg-catalog's dump.
+//! settings. Those that are the same in every `PostgreSQL` come from datafusion-pg-catalog's dump.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use super::columns::Columns;
 use super::names;
 use crate::store::Snapshot;
 
-/// The first oid that PostgreSQL does not reserve.
+/// The first oid that `PostgreSQL` does not reserve.
 const FIRST_OID: u64 = 16_384;
 
 /// A table or view.
@@ -31,7 +31,7 @@ pub(super) struct Relation {
     pub(super) comment: Arc<str>,
 }
 
-/// The schemas and their oids; `pg_catalog` has PostgreSQL's own.
+/// The schemas and their oids; `pg_catalog` has `PostgreSQL`'s own.
 pub(super) const SCHEMAS: [&str; 4] = ["information_schema", "metrics", "pg_catalog", "public"];
 
 /// The oid of a schema.

@@ -34,7 +34,7 @@ use super::filters::Pushed;
 use super::jsonb;
 use crate::store::{Selection, SeriesReader};
 
-/// Rows of a batch, as DataFusion's own default.
+/// Rows of a batch, as `DataFusion`'s own default.
 const BATCH_ROWS: usize = 8_192;
 
 /// What a row of a scan is.

@@ -76,7 +76,7 @@ impl SqlEngine {
     /// `partitions` says how many streams a plan reads at once.
     ///
     /// # Errors
-    /// `Internal` when the dump of PostgreSQL's catalogs cannot be unpacked.
+    /// `Internal` when the dump of `PostgreSQL`'s catalogs cannot be unpacked.
     pub fn new(source: SnapshotSource, runtime: Arc<RuntimeEnv>, partitions: usize) -> Result<Self> {
         let broken = |e| from_datafusion(e, "").during("start SQL");
         let config = SessionConfig::new()
@@ -124,7 +124,7 @@ pub struct Prepared {
 
 /// A running statement.
 pub struct Answer {
-    /// The columns, under the names that PostgreSQL would give them.
+    /// The columns, under the names that `PostgreSQL` would give them.
     pub columns: Arc<[FieldRef]>,
     /// The rows.
     pub rows: SendableRecordBatchStream,
@@ -276,9 +276,8 @@ fn named(schema: &SchemaRef, names: &[String]) -> Arc<[FieldRef]> {
     if names.len() != schema.fields().len() {
         return schema.fields().iter().cloned().collect();
     }
-    let rename = |(field, name): (&FieldRef, &String)| match field.name() == name {
-        true => Arc::clone(field),
-        false => Arc::new(Field::clone(field).with_name(name)),
+    let rename = |(field, name): (&FieldRef, &String)| {
+        if field.name() == name { Arc::clone(field) } else { Arc::new(Field::clone(field).with_name(name)) }
     };
     schema.fields().iter().zip(names).map(rename).collect()
 }

@@ -11,7 +11,7 @@ use arrow::array::timezone::Tz;
 
 use crate::error::{Error, Kind, Result};
 
-/// The version of PostgreSQL that clients may take us for.
+/// The version of `PostgreSQL` that clients may take us for.
 pub(crate) const SERVER_VERSION: &str = "16.6";
 
 /// What values a setting takes.

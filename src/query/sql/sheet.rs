@@ -1,4 +1,4 @@
-//! Small tables that are made row by row when they are read: the catalogs of PostgreSQL.
+//! Small tables that are made row by row when they are read: the catalogs of `PostgreSQL`.
 
 use std::sync::Arc;
 

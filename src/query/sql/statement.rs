@@ -113,7 +113,7 @@ impl SqlStatement {
         }
     }
 
-    /// Whether a name of PostgreSQL's catalogs occurs.
+    /// Whether a name of `PostgreSQL`'s catalogs occurs.
     pub(super) fn names_catalog(&self) -> bool {
         self.tokens.iter().any(|t| match &t.token {
             Token::Word(word) => {

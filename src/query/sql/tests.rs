@@ -27,7 +27,7 @@ async fn store() -> Store {
     let clock = Clock::manual(1_000_000);
     let ground = StoreGround {
         objects: Objects::memory(),
-        disk: Disk::simulated(1, clock.clone()),
+        disk: Disk::simulated(1, clock),
         clock,
         pools: Pools::inline(),
         registry: Registry::new(),

@@ -1,10 +1,10 @@
-//! PostgreSQL's types of Arrow fields: one table for the wire, `pg_attribute` and `information_schema`.
+//! `PostgreSQL`'s types of Arrow fields: one table for the wire, `pg_attribute` and `information_schema`.
 
 use arrow::datatypes::{DataType, Field};
 
 use super::jsonb;
 
-/// A PostgreSQL type as clients know it.
+/// A `PostgreSQL` type as clients know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PgType {
     /// `pg_type.oid`.
@@ -43,7 +43,7 @@ const JSONB: PgType = pg(3802, "jsonb", "jsonb", -1);
 const REGNAMESPACE: PgType = pg(4089, "regnamespace", "regnamespace", 4);
 const REGPROC: PgType = pg(24, "regproc", "regproc", 4);
 
-/// The type of a field; `None` for what PostgreSQL's protocol cannot carry here (maps, unions).
+/// The type of a field; `None` for what `PostgreSQL`'s protocol cannot carry here (maps, unions).
 pub fn pg_type(field: &Field) -> Option<PgType> {
     if jsonb::is_jsonb(field) {
         return Some(JSONB);

@@ -1,5 +1,5 @@
 //! Makes joins give way: a join can turn one batch of its leaves into millions of batches without coming back to
-//! a leaf, which is where DataFusion yields; then neither a cancel request nor another query gets a turn.
+//! a leaf, which is where `DataFusion` yields; then neither a cancel request nor another query gets a turn.
 
 use std::sync::Arc;
 
@@ -18,9 +18,10 @@ impl PhysicalOptimizerRule for YieldingJoins {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let wrap = |node: Arc<dyn ExecutionPlan>| {
             let is_join = node.children().len() == 2 && node.name().contains("Join");
-            Ok(match is_join {
-                true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>),
-                false => Transformed::no(node),
+            Ok(if is_join {
+                Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(node)
             })
         };
         plan.transform_up(wrap).data()

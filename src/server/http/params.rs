@@ -177,7 +177,7 @@ pub(super) fn quote(text: &str) -> String {
             '\x0b' => out.push_str("\\v"),
             '\x0c' => out.push_str("\\f"),
             _ if u32::from(c) < 0x20 || c == '\x7f' => {
-                push_escape(&mut out, format_args!("x{:02x}", u32::from(c)))
+                push_escape(&mut out, format_args!("x{:02x}", u32::from(c)));
             }
             _ if c.is_control() => push_escape(&mut out, format_args!("u{:04x}", u32::from(c))),
             _ => out.push(c),

@@ -76,8 +76,8 @@ fn push_process(out: &mut String, started_ms: i64) {
 
 /// What the rooms count by themselves and not in the registry.
 fn push_rooms(out: &mut String, rooms: &Rooms) {
-    let caches = rooms.store.cache_counts();
     type Figure = fn(&CacheCounts) -> u64;
+    let caches = rooms.store.cache_counts();
     let figures: [(_, Figure); 5] = [
         (("quipu_cache_bytes", "gauge", "Bytes that the read caches hold."), |counts| counts.bytes),
         (("quipu_cache_entries", "gauge", "Entries that the read caches hold."), |counts| counts.entries),

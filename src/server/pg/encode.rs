@@ -1,5 +1,5 @@
-//! Record batches as PostgreSQL's rows. The field-to-type table is `query::sql::pg_type`; the common types are
-//! written here in PostgreSQL's own form, the rest by arrow-pg.
+//! Record batches as `PostgreSQL`'s rows. The field-to-type table is `query::sql::pg_type`; the common types are
+//! written here in `PostgreSQL`'s own form, the rest by arrow-pg.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use pgwire::types::format::FormatOptions;
 use crate::error::{Error, Result};
 use crate::query::sql::{Settings, pg_type};
 
-/// Microseconds from 1970 to 2000, where PostgreSQL's binary time begins.
+/// Microseconds from 1970 to 2000, where `PostgreSQL`'s binary time begins.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 
 /// How values are written: the settings that change their text.
@@ -88,7 +88,7 @@ impl RowWriter {
     /// One message per row.
     ///
     /// # Errors
-    /// `Execution` for a value outside of its PostgreSQL type.
+    /// `Execution` for a value outside of its `PostgreSQL` type.
     pub(super) fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<DataRow>> {
         if batch.num_columns() != self.fields.len() {
             return Err(Error::internal("a batch has other columns than its description"));
@@ -188,9 +188,9 @@ impl Column {
         let start = out.len();
         out.put_i32(0);
         if self.binary {
-            self.binary(row, out)
+            self.binary(row, out);
         } else {
-            self.text(row, out, style)
+            self.text(row, out, style);
         }
         let length = i32::try_from(out.len() - start - 4)
             .map_err(|_| Error::new(crate::error::Kind::Limit, "a value of more than 2 GiB"))?;
@@ -251,7 +251,7 @@ fn micros(array: &ArrayRef, unit: TimeUnit) -> Vec<i64> {
     }
 }
 
-/// A float as PostgreSQL 12 and later print it: `shortest` digits in fixed notation from 1e-4 up to `decimal`
+/// A float as `PostgreSQL` 12 and later print it: `shortest` digits in fixed notation from 1e-4 up to `decimal`
 /// digits, otherwise `1.5e+20`. With `extra_float_digits` below 1: that many digits fewer than `decimal`.
 fn push_float(out: &mut BytesMut, value: f64, shortest: &str, (decimal, extra): (i8, i8)) {
     if value.is_nan() {

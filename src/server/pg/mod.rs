@@ -1,11 +1,11 @@
-//! The Postgres door: PostgreSQL's protocol 3 over TCP, simple and extended, text and binary.
+//! The Postgres door: `PostgreSQL`'s protocol 3 over TCP, simple and extended, text and binary.
 //!
 //! ```text
 //!   socket ─► pgwire (messages) ─► handler ─► utility (SET, SHOW, BEGIN …)
 //!                                     └─────► run: query::sql on the cpu runtime ─► rows ─► socket
 //! ```
 //!
-//! It refuses: writes (25006), COPY, cursors by SQL, TLS (answers `N`, as PostgreSQL without SSL does).
+//! It refuses: writes (25006), COPY, cursors by SQL, TLS (answers `N`, as `PostgreSQL` without SSL does).
 
 mod connection;
 mod encode;

@@ -1,4 +1,4 @@
-//! Errors as PostgreSQL's ErrorResponse. The SQLSTATE comes from the one table in `server::errors`; those
+//! Errors as `PostgreSQL`'s `ErrorResponse`. The SQLSTATE comes from the one table in `server::errors`; those
 //! below belong to the protocol and have no kind.
 
 use pgwire::error::{ErrorInfo, PgWireError};

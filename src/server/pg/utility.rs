@@ -35,7 +35,7 @@ impl Utility {
     /// Reads a statement; `None` when it is another kind.
     ///
     /// # Errors
-    /// `Syntax`; `Unsupported` for statements of PostgreSQL that quipu does not have.
+    /// `Syntax`; `Unsupported` for statements of `PostgreSQL` that quipu does not have.
     pub(super) fn recognise(statement: &SqlStatement) -> Result<Option<Self>> {
         let words: Vec<String> = statement.words().collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -118,7 +118,6 @@ impl<W: Write> Container<W> {
 
 impl Container<Vec<u8>> {
     /// Takes what has reached the output, so that a long file need not be held in memory.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
     pub(super) fn drain(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).inner)
     }

@@ -212,7 +212,6 @@ impl<W: Write> BlockWriter<W> {
     }
 
     /// Bytes of the row groups so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
     pub(crate) fn bytes_written(&self) -> u64 {
         self.container.position()
     }
@@ -325,7 +324,6 @@ impl<W: Write> BlockWriter<W> {
 impl BlockWriter<Vec<u8>> {
     /// Takes the bytes that are finished: what an upload sends while the file is still being written. What
     /// [`Self::finish`] returns comes after them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
     pub(crate) fn drain(&mut self) -> Vec<u8> {
         self.container.drain()
     }

@@ -30,8 +30,8 @@ impl Stored {
         let (clock, pools, registry) = (Clock::real(), Pools::inline(), Registry::new());
         let ground = StoreGround {
             objects: Objects::memory(),
-            disk: Disk::simulated(1, clock.clone()),
-            clock: clock.clone(),
+            disk: Disk::simulated(1, clock),
+            clock: clock,
             pools: pools.clone(),
             registry: registry.clone(),
             shutdown: Shutdown::new(),
