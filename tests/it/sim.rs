@@ -16,7 +16,7 @@ use quipu::runtime::{Clock, Disk, Fault, Objects, ObjectsOptions, Pools, Registr
 use quipu::store::{Appended, Snapshot, Store, StoreGround, StoreSettings};
 
 const START: i64 = 1_800_000_000_000;
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 200;
 const LIVES: u64 = 4;
 const STEPS: u64 = 25;
 

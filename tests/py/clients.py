@@ -1,10 +1,8 @@
 """Real Postgres clients against a running quipu: clients.py PORT METRIC. Prints one JSON object."""
 
-import asyncio
 import json
 import sys
 
-import asyncpg
 import psycopg
 
 port, metric = int(sys.argv[1]), sys.argv[2]
@@ -20,19 +18,10 @@ with psycopg.connect(dsn) as connection:
     with connection.cursor() as cursor:
         one = cursor.execute(f"SELECT count(*) FROM {metric} WHERE value > %s", (-1.0,)).fetchone()
         out["parameter"] = one[0]
+        try:
+            cursor.execute("CREATE TABLE t (a int)")
+            out["ddl"] = "accepted"
+        except psycopg.Error as error:
+            out["ddl"] = error.sqlstate
 
-
-async def with_asyncpg():
-    connection = await asyncpg.connect(host="127.0.0.1", port=port, user="quipu", database="quipu")
-    rows = await connection.fetch(query)
-    out["asyncpg"] = [[row["timestamp"].timestamp(), row["value"], row["job"]] for row in rows]
-    try:
-        await connection.execute("CREATE TABLE t (a int)")
-        out["ddl"] = "accepted"
-    except asyncpg.PostgresError as error:
-        out["ddl"] = error.sqlstate
-    await connection.close()
-
-
-asyncio.run(with_asyncpg())
 print(json.dumps(out))

@@ -1,3 +1,5 @@
+//! Which filters are pushed down, and as what.
+
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
