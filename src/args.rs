@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser,
 
 use crate::error::Error;
 use crate::model::setting::Millis;
+use crate::runtime::Armed;
 
 /// What to do.
 #[derive(Debug, Parser)]
@@ -112,6 +113,10 @@ pub struct ServeArgs {
     /// Output format of log messages
     #[arg(long = "log.format", value_enum, default_value_t)]
     pub log_format: LogFormat,
+    /// Die at this point: the tests' way of pulling the plug
+    #[cfg_attr(debug_assertions, arg(long = "fault-point", value_name = "NAME:VISIT", hide = true))]
+    #[cfg_attr(not(debug_assertions), arg(skip))]
+    pub fault_point: Option<Armed>,
     /// Every flag and its value, for /api/v1/status/flags.
     #[arg(skip)]
     pub flags: Vec<(String, String)>,
@@ -161,7 +166,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Run, clap::Err
 fn serve(mut serve: Box<ServeArgs>, matches: &ArgMatches) -> Run {
     let command = ServeArgs::augment_args(clap::Command::new("serve"));
     for argument in command.get_arguments() {
-        let Some(name) = argument.get_long() else { continue };
+        let Some(name) = argument.get_long().filter(|_| !argument.is_hide_set()) else { continue };
         let values = matches.get_raw(argument.get_id().as_str()).unwrap_or_default();
         let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
         serve.flags.push((name.to_owned(), values.join(",")));

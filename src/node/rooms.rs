@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::model::Tenant;
 use crate::query::sql::{SnapshotSource, SqlEngine};
 use crate::query::{Engine, EngineGround};
-use crate::runtime::{Clock, Disk, MemoryBudget, Objects, Pools, Registry, Shutdown};
+use crate::runtime::{Clock, Disk, Faults, MemoryBudget, Objects, Pools, Registry, Shutdown};
 use crate::server::http::{Rooms, host_name};
 use crate::server::pg::{Checkpoint, PgState};
 use crate::source::{Scraper, Sink};
@@ -43,6 +43,7 @@ pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) ->
         pools: pools.clone(),
         registry: Arc::clone(&registry),
         shutdown: Shutdown::new(),
+        faults: args.fault_point.map(Faults::aborting).unwrap_or_default(),
     };
     let store = Store::open(section.settings(), store_ground, &wal_path).await?;
     let engine_ground = EngineGround { pools: pools.clone(), clock, registry: Arc::clone(&registry) };

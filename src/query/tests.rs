@@ -1,7 +1,5 @@
 //! The PromQL engine over series in memory: what is refused, how plans look, and the conformance scripts.
 
-mod script;
-
 use std::sync::Arc;
 
 use super::exec::MemorySeries;

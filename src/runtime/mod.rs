@@ -5,6 +5,7 @@
 
 mod clock;
 mod disk;
+mod fault;
 mod limits;
 mod logs;
 mod metrics;
@@ -13,6 +14,7 @@ mod pools;
 
 pub use clock::Clock;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, Fault, SimDisk};
+pub use fault::{Armed, FaultPoint, Faults};
 pub use limits::{MemoryBudget, MemoryGuard};
 pub use logs::{LogLines, start_logs};
 pub use metrics::{Counter, Gauge, Histogram, Registry};

@@ -39,7 +39,7 @@ use wal::Class;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{Batch, Handle, LabelsRef, Principal, Tenant, Timestamps, time};
-use crate::runtime::{Clock, Disk, Objects, Pools, Registry, Shutdown};
+use crate::runtime::{Clock, Disk, FaultPoint, Faults, Objects, Pools, Registry, Shutdown};
 
 /// What a store stands on.
 #[derive(Debug, Clone)]
@@ -56,6 +56,23 @@ pub struct StoreGround {
     pub registry: Arc<Registry>,
     /// Ends the background work.
     pub shutdown: Shutdown,
+    /// Where a test ends it all.
+    pub faults: Faults,
+}
+
+impl StoreGround {
+    /// Nothing outlives the process: tables and WAL in memory.
+    pub fn in_memory(clock: Clock, pools: Pools) -> Self {
+        Self {
+            objects: Objects::memory(),
+            disk: Disk::simulated(1, clock),
+            clock,
+            pools,
+            registry: Registry::new(),
+            shutdown: Shutdown::new(),
+            faults: Faults::default(),
+        }
+    }
 }
 
 /// The store. Cheap to clone; clones are one store.
@@ -222,6 +239,7 @@ impl Store {
         let _one = inner.flushing.lock().await;
         let last_sequence = inner.sequencer.ask(|reply| Message::Freeze { class, reply }).await?;
         tracing::debug!(class = class.as_str(), last_sequence, "frozen");
+        inner.ground.faults.at(FaultPoint::FlushFrozen).await;
         let mut failed = None;
         for tenant in inner.tenants.all() {
             if let Err(error) = jobs::flush_class(&inner.flusher, &tenant, class).await {
@@ -243,6 +261,7 @@ impl Store {
             if of == class { last_sequence } else { self.oldest_buffered(of).unwrap_or(last_sequence) }
         };
         let (live, backfill) = (committed(Class::Live), committed(Class::Backfill));
+        self.inner.ground.faults.at(FaultPoint::WalRelease).await;
         let released = self.inner.sequencer.ask(|reply| Message::Release { live, backfill, reply }).await??;
         tracing::debug!(released, "WAL segments released");
         Ok(())

@@ -29,8 +29,12 @@ impl Store {
     pub async fn open(settings: StoreSettings, ground: StoreGround, wal_dir: &Path) -> Result<Self> {
         ground.objects.probe().await?;
         let metrics = StoreMetrics::new(&ground.registry);
-        let log_ground =
-            Ground { objects: ground.objects.clone(), clock: ground.clock, pools: ground.pools.clone() };
+        let log_ground = Ground {
+            objects: ground.objects.clone(),
+            clock: ground.clock,
+            pools: ground.pools.clone(),
+            faults: ground.faults.clone(),
+        };
         let tenants = Arc::new(Tenants::new(settings.max_active_series));
         open_tenants(&log_ground, &tenants).await?;
         let wal = open_wal(&settings, &ground, wal_dir.to_owned(), &tenants, &metrics).await?;
@@ -41,7 +45,7 @@ impl Store {
         let sequencer = Sequencer::start(
             wal,
             Arc::clone(&tenants),
-            (ground.clock, ground.pools.clone()),
+            log_ground.clone(),
             settings.wal_sync == WalSync::Sync,
             metrics.clone(),
         );

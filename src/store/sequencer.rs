@@ -14,11 +14,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::buffer::Rows;
+use super::catalog::Ground;
 use super::tenants::{TenantState, Tenants};
 use super::wal::{Class, Request, Wal};
 use crate::error::{Error, Kind, Result};
 use crate::model::Batch;
-use crate::runtime::{Clock, Pools};
+use crate::runtime::FaultPoint;
 
 /// Requests that may wait for the disk at a time.
 const QUEUE: usize = 4_096;
@@ -98,8 +99,7 @@ impl SequencerHandle {
 pub(in crate::store) struct Sequencer {
     wal: Option<Wal>,
     tenants: Arc<Tenants>,
-    clock: Clock,
-    pools: Pools,
+    ground: Ground,
     /// Acknowledge after the sync, or after the write and sync once a second.
     sync_first: bool,
     last_sync: Duration,
@@ -111,14 +111,14 @@ impl Sequencer {
     pub(in crate::store) fn start(
         wal: Wal,
         tenants: Arc<Tenants>,
-        (clock, pools): (Clock, Pools),
+        ground: Ground,
         sync_first: bool,
         metrics: super::metrics::StoreMetrics,
     ) -> SequencerHandle {
         let (queue, incoming) = mpsc::channel(QUEUE);
-        let last_sync = clock.monotonic();
-        let task =
-            Self { wal: Some(wal), tenants, clock, pools: pools.clone(), sync_first, last_sync, metrics };
+        let last_sync = ground.clock.monotonic();
+        let pools = ground.pools.clone();
+        let task = Self { wal: Some(wal), tenants, ground, sync_first, last_sync, metrics };
         pools.spawn_io(task.run(incoming));
         SequencerHandle { queue }
     }
@@ -170,13 +170,13 @@ impl Sequencer {
                     return;
                 }
                 Err(_) => {
-                    let pause =
-                        SYNC_PACE.saturating_sub(self.clock.monotonic().saturating_sub(self.last_sync));
+                    let pause = SYNC_PACE
+                        .saturating_sub(self.ground.clock.monotonic().saturating_sub(self.last_sync));
                     if waited || pause.is_zero() || !self.sync_first {
                         return;
                     }
                     waited = true;
-                    self.clock.sleep(pause).await;
+                    self.ground.clock.sleep(pause).await;
                 }
             }
         }
@@ -187,7 +187,7 @@ impl Sequencer {
         if group.is_empty() {
             return;
         }
-        let now = self.clock.monotonic();
+        let now = self.ground.clock.monotonic();
         let sync = self.sync_first || now.saturating_sub(self.last_sync) >= Duration::from_secs(1);
         let (group, written) = self
             .on_wal(move |wal| {
@@ -196,10 +196,11 @@ impl Sequencer {
             })
             .await;
         if sync {
-            self.last_sync = self.clock.monotonic();
+            self.last_sync = self.ground.clock.monotonic();
         }
         match written {
             Ok(sequences) => {
+                self.ground.faults.at(FaultPoint::AppendLogged).await;
                 for (append, sequences) in group.into_iter().zip(sequences) {
                     self.metrics.appended(append.batch.len());
                     apply(&append, &sequences);
@@ -237,7 +238,7 @@ impl Sequencer {
     /// Runs work on the WAL where blocking is allowed.
     async fn on_wal<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Wal) -> T + Send + 'static) -> T {
         let mut wal = self.wal.take().expect("the WAL is back between messages");
-        let done = self.pools.run_blocking(move || {
+        let done = self.ground.pools.run_blocking(move || {
             let out = work(&mut wal);
             Ok((wal, out))
         });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{Labels, Matcher, STALE_NAN};
-use crate::runtime::Registry;
 
 const NOW: i64 = 1_800_000_000_000;
 
@@ -25,10 +24,7 @@ impl Bench {
         let ground = StoreGround {
             objects: self.objects.clone(),
             disk: self.disk.clone(),
-            clock: self.clock,
-            pools: Pools::inline(),
-            registry: Registry::new(),
-            shutdown: Shutdown::new(),
+            ..StoreGround::in_memory(self.clock, Pools::inline())
         };
         Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.unwrap()
     }

@@ -9,7 +9,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::FutureExt;
 use quipu::model::{Batch, Labels, Principal, Tenant, Timestamps};
 use quipu::query::sql::SqlEngine;
-use quipu::runtime::{Clock, Disk, Objects, Pools, Registry, Shutdown};
+use quipu::runtime::{Clock, Pools, Shutdown};
 use quipu::server::pg::{PgState, serve};
 use quipu::store::{Store, StoreGround, StoreSettings};
 use tokio::net::TcpListener;
@@ -29,14 +29,7 @@ static CPU: LazyLock<Runtime> = LazyLock::new(|| {
 
 async fn store() -> Store {
     let clock = Clock::real();
-    let ground = StoreGround {
-        objects: Objects::memory(),
-        disk: Disk::simulated(1, clock),
-        clock,
-        pools: Pools::current(),
-        registry: Registry::new(),
-        shutdown: Shutdown::new(),
-    };
+    let ground = StoreGround::in_memory(clock, Pools::current());
     let store = Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("a store");
     let minutes = |values: &[f64]| -> Vec<(i64, f64)> {
         values.iter().zip(0..).map(|(v, i)| (START_MS + i * 60_000, *v)).collect()

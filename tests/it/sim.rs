@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quipu::model::{Batch, Labels, Principal, Tenant, Timestamps, time};
-use quipu::runtime::{Clock, Disk, Fault, Objects, ObjectsOptions, Pools, Registry, Shutdown};
+use quipu::runtime::{Clock, Disk, Fault, Objects, ObjectsOptions, Pools};
 use quipu::store::{Appended, Snapshot, Store, StoreGround, StoreSettings};
 
 const START: i64 = 1_800_000_000_000;
@@ -94,14 +94,8 @@ struct World {
 async fn open(world: &World) -> quipu::error::Result<Store> {
     let pools = Pools::inline();
     let objects = Objects::open("/data", &ObjectsOptions::default(), &world.disk, &pools).await?;
-    let ground = StoreGround {
-        objects,
-        disk: world.disk.clone(),
-        clock: world.clock,
-        pools,
-        registry: Registry::new(),
-        shutdown: Shutdown::new(),
-    };
+    let ground =
+        StoreGround { objects, disk: world.disk.clone(), ..StoreGround::in_memory(world.clock, pools) };
     let settings = StoreSettings { wal_segment_bytes: 2_000, ..StoreSettings::default() };
     Store::open(settings, ground, Path::new("/wal")).await
 }

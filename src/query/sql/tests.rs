@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use super::{SqlEngine, SqlSession, SqlStatement};
 use crate::error::{Error, Kind};
 use crate::model::{Batch, Labels, Principal, Tenant, Timestamps};
-use crate::runtime::{Clock, Disk, Objects, Pools, Registry, Shutdown};
+use crate::runtime::{Clock, Pools};
 use crate::store::{Store, StoreGround, StoreSettings};
 
 type Rows = &'static [(i64, f64)];
@@ -25,14 +25,7 @@ const SERIES: [(&str, &[(&str, &str)], Rows); 4] = [
 
 async fn store() -> Store {
     let clock = Clock::manual(1_000_000);
-    let ground = StoreGround {
-        objects: Objects::memory(),
-        disk: Disk::simulated(1, clock),
-        clock,
-        pools: Pools::inline(),
-        registry: Registry::new(),
-        shutdown: Shutdown::new(),
-    };
+    let ground = StoreGround::in_memory(clock, Pools::inline());
     let store = Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("a store");
     let tenant = Tenant::default();
     for (metric, labels, rows) in SERIES {

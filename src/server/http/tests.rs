@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::query::{EngineGround, QuerySettings};
-use crate::runtime::{Disk, Objects};
 use crate::source::Sink;
 use crate::store::{StoreGround, StoreSettings};
 
@@ -41,14 +40,8 @@ fn door(web: WebSettings) -> (Arc<Door>, mpsc::Receiver<Ask>) {
 /// Rooms on a store in memory, at 1970-01-01T00:01:00Z.
 async fn rooms() -> Rooms {
     let (clock, pools, registry) = (Clock::manual(60_000), Pools::current(), Registry::new());
-    let ground = StoreGround {
-        objects: Objects::memory(),
-        disk: Disk::simulated(7, clock),
-        clock,
-        pools: pools.clone(),
-        registry: Arc::clone(&registry),
-        shutdown: Shutdown::new(),
-    };
+    let ground =
+        StoreGround { registry: Arc::clone(&registry), ..StoreGround::in_memory(clock, pools.clone()) };
     let store =
         Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("an empty store");
     let ground = EngineGround { pools: pools.clone(), clock, registry };

@@ -20,6 +20,7 @@ use super::log::{State, TableLog};
 use super::replay::{Hint, checkpoint_path, hint_path};
 use super::version::Version;
 use crate::error::{Error, Result};
+use crate::runtime::FaultPoint;
 
 /// Actions encoded and decoded at once.
 const BATCH_ROWS: usize = 8192;
@@ -50,6 +51,7 @@ impl TableLog {
 
     async fn write_checkpoint(&self, state: &mut State) -> Result<()> {
         let shared = &self.shared;
+        shared.ground.faults.at(FaultPoint::CheckpointBegun).await;
         let (folder, objects) = (&shared.folder, &shared.ground.objects);
         let forget = shared.ground.clock.now_ms().saturating_sub(shared.options.keep_removed_ms);
         let version = Arc::new(Version::clone(&state.version).forget(forget));

@@ -15,7 +15,7 @@ use super::log::{FRESH_MS, Moment, Shared, State, TableLog};
 use super::replay;
 use super::version::{Removed, Version};
 use crate::error::{Error, Kind, Result};
-use crate::runtime::PutOutcome;
+use crate::runtime::{FaultPoint, PutOutcome};
 
 /// Puts of one number whose answer may be lost, before the caller is told that the store does not answer.
 const TRIES_PER_NUMBER: u32 = 5;
@@ -110,8 +110,10 @@ impl TableLog {
                 return Ok(Arc::clone(&state.version));
             }
             let body = shared.body(&state.version, number, commit)?;
+            shared.ground.faults.at(FaultPoint::CommitBegun).await;
             match shared.put(&mut state, number, body).await? {
                 Outcome::Ours(body) => {
+                    shared.ground.faults.at(FaultPoint::CommitWritten).await;
                     shared.advance(&mut state, body.actions)?;
                     debug_assert_eq!(state.version.number, number, "our commit is the newest");
                     break;

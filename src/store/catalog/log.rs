@@ -19,7 +19,7 @@ use super::schema::schema_string;
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::model::Tenant;
-use crate::runtime::{Clock, Objects, Pools};
+use crate::runtime::{Clock, Faults, Objects, Pools};
 
 /// How long "version N is the newest" is believed without asking. Far below the 24 h for which log files are
 /// kept, so that a missing N+1 means "not committed" and never "committed and cleaned away".
@@ -34,6 +34,8 @@ pub(crate) struct Ground {
     pub(crate) clock: Clock,
     /// Where checkpoints are encoded.
     pub(crate) pools: Pools,
+    /// Where a test ends it all.
+    pub(crate) faults: Faults,
 }
 
 /// How the log is kept.

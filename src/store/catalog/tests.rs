@@ -12,12 +12,17 @@ use std::sync::Arc;
 use super::*;
 use crate::error::{Kind, Result};
 use crate::model::{Tenant, samples_schema};
-use crate::runtime::{Clock, Objects, Pools};
+use crate::runtime::{Clock, Faults, Objects, Pools};
 
 const START_MS: i64 = 1_700_000_000_000;
 
 fn ground(objects: &Objects) -> Ground {
-    Ground { objects: objects.clone(), clock: Clock::manual(START_MS), pools: Pools::inline() }
+    Ground {
+        objects: objects.clone(),
+        clock: Clock::manual(START_MS),
+        pools: Pools::inline(),
+        faults: Faults::default(),
+    }
 }
 
 async fn open_with(ground: Ground, options: LogOptions) -> Result<TableLog> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::model::Table;
+use crate::runtime::FaultPoint;
 use crate::store::catalog::{Commit, Ground};
 use crate::store::tables::Tables;
 
@@ -69,6 +70,7 @@ impl Collector {
                 if self.deleted.contains(&path) {
                     continue;
                 }
+                ground.faults.at(FaultPoint::CollectDelete).await;
                 ground.objects.delete(&path).await?;
                 self.deleted.insert(path);
                 deleted += 1;

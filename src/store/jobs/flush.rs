@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::files::Output;
 use crate::error::Result;
 use crate::model::{Table, time};
+use crate::runtime::FaultPoint;
 use crate::store::block::{
     BlockWriter, FinishedBlock, FinishedTable, MetadataRow, RunRows, SeriesRow, StaleRow, WriterSetting,
     write_metadata, write_series, write_staleness,
@@ -92,7 +93,9 @@ async fn flush_buffer(
     for table in Table::COMMIT_ORDER {
         let written = files.by_table.get(&table).map(Vec::as_slice).unwrap_or_default();
         commit(flusher, tables, table, class, sequence, written).await?;
+        flusher.ground.faults.at(FaultPoint::FlushTable).await;
     }
+    flusher.ground.faults.at(FaultPoint::FlushCommitted).await;
     let metrics = &flusher.metrics;
     metrics.flushes.inc();
     metrics.flushed_rows.add(files.rows);
@@ -286,6 +289,7 @@ impl Files {
     async fn put(&mut self, flusher: &Flusher, tables: &Tables, table: Table, output: Output) -> Result<()> {
         let path = format!("{}/{}", tables.log(table).folder(), output.path());
         flusher.ground.objects.put(&path, output.bytes()).await?;
+        flusher.ground.faults.at(FaultPoint::FlushFile).await;
         self.bytes += output.size();
         self.by_table.entry(table).or_default().push(output.without_bytes());
         Ok(())

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::files::{Output, SideRows};
 use crate::error::{Error, Kind, Result};
 use crate::model::Table;
+use crate::runtime::FaultPoint;
 use crate::store::block::{BlockFile, BlockWriter, IndexTag, ScanCache, WriterSetting};
 use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
 use crate::store::metrics::StoreMetrics;
@@ -81,7 +82,9 @@ impl Merger {
         };
         let path = format!("{}/{}", tables.log(table).folder(), output.path());
         let (rows, bytes) = (output.rows(), output.size());
+        self.ground.faults.at(FaultPoint::MergeRead).await;
         self.ground.objects.put(&path, output.bytes()).await?;
+        self.ground.faults.at(FaultPoint::MergeFile).await;
         let rank = group.files.iter().map(|file| file.tags.rank).reduce(Rank::join);
         let rank = rank.ok_or_else(|| Error::internal("a merge of no files"))?;
         let (level, modified_ms) = (group.level, self.ground.clock.now_ms());
@@ -98,6 +101,7 @@ impl Merger {
             }
             return Err(error);
         }
+        self.ground.faults.at(FaultPoint::MergeCommitted).await;
         self.metrics.merged(rows, bytes);
         let took = self.ground.clock.monotonic().saturating_sub(begun);
         tracing::info!(

@@ -7,7 +7,7 @@ use std::path::Path;
 use quipu::error::{Error, Kind, Result};
 use quipu::model::{self, Batch, Principal, Tenant, Timestamps};
 use quipu::query::{self, AnswerSeries, Data, EngineGround, QuerySettings, Question, Shape, Times};
-use quipu::runtime::{Clock, Disk, Objects, Pools, Registry, Shutdown};
+use quipu::runtime::{Clock, Pools, Registry};
 use quipu::store::{Store, StoreGround, StoreSettings};
 
 use super::compare::{Answer, QueryResult};
@@ -28,14 +28,8 @@ impl Stored {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inside = runtime.enter();
         let (clock, pools, registry) = (Clock::real(), Pools::inline(), Registry::new());
-        let ground = StoreGround {
-            objects: Objects::memory(),
-            disk: Disk::simulated(1, clock),
-            clock: clock,
-            pools: pools.clone(),
-            registry: registry.clone(),
-            shutdown: Shutdown::new(),
-        };
+        let ground =
+            StoreGround { registry: registry.clone(), ..StoreGround::in_memory(clock, pools.clone()) };
         let store = runtime.block_on(Store::open(StoreSettings::default(), ground, Path::new("/wal")))?;
         // What the scripts assume.
         let settings = QuerySettings { delayed_name_removal: true, ..QuerySettings::default() };

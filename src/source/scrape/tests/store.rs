@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::*;
 use crate::model::{Matcher, Principal, Tenant};
-use crate::runtime::{Disk, Objects};
 use crate::source::discovery::Group;
 use crate::source::scrape::round::{Memory, Probe};
 use crate::source::settings::GlobalSettings;
@@ -16,14 +15,7 @@ const AT: i64 = 1_800_000_000_000;
 
 async fn open() -> Result<Store> {
     let clock = Clock::manual(AT);
-    let ground = StoreGround {
-        objects: Objects::memory(),
-        disk: Disk::simulated(1, clock),
-        clock,
-        pools: Pools::inline(),
-        registry: Registry::new(),
-        shutdown: Shutdown::new(),
-    };
+    let ground = StoreGround::in_memory(clock, Pools::inline());
     Store::open(StoreSettings::default(), ground, Path::new("/wal")).await
 }
 

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
 use super::*;
 use crate::model::series_schema;
-use crate::runtime::{Disk, ObjectsOptions};
+use crate::runtime::{Disk, Faults, ObjectsOptions};
 
 const ROWS: i64 = 10;
 
@@ -83,7 +83,7 @@ async fn write_tables_for_other_readers() -> Result<()> {
     let pools = Pools::current();
     let location = root.to_string_lossy().into_owned();
     let objects = Objects::open(&location, &ObjectsOptions::default(), &Disk::real(), &pools).await?;
-    let ground = Ground { objects: objects.clone(), clock: Clock::real(), pools };
+    let ground = Ground { objects: objects.clone(), clock: Clock::real(), pools, faults: Faults::default() };
 
     let log = open_with(ground.clone(), LogOptions::default()).await?;
     for (i, metric) in [(0, "a"), (1, "b"), (2, "c")] {

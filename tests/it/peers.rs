@@ -1,0 +1,193 @@
+//! The programs that end-to-end tests start: quipu itself, exporters, clients. Each ends with its test.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use quipu::runtime::Clock;
+use serde_json::Value;
+
+/// A program that is ended with the test, by its pid.
+pub(crate) struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A program that has ended by itself needs no killing.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Whether a peer is there. In CI a missing one is a failure, elsewhere a loud skip.
+pub(crate) fn have(program: &Path) -> bool {
+    let there = program.is_absolute() && program.exists()
+        || Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok();
+    if !there {
+        let ci = std::env::vars().any(|(name, value)| name == "CI" && value == "true");
+        assert!(!ci, "{} is not installed; tests/install does that", program.display());
+        eprintln!("SKIPPED: {} is not installed", program.display());
+    }
+    there
+}
+
+pub(crate) fn venv_python() -> PathBuf {
+    let cache = std::env::vars().find(|(name, _)| name == "QUIPU_TEST_VENV").map(|(_, value)| value);
+    cache.map_or_else(|| PathBuf::from("no-venv-python"), |venv| Path::new(&venv).join("bin/python"))
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// A quipu in a folder of its own.
+pub(crate) struct Quipu {
+    process: Running,
+    pub(crate) http: String,
+    pub(crate) pg_port: u16,
+    pub(crate) client: reqwest::Client,
+    pub(crate) clock: Clock,
+}
+
+impl Quipu {
+    pub(crate) async fn start(folder: &Path, config: &str, data: &str) -> Self {
+        let (http_port, pg_port) = (free_port(), free_port());
+        let file = folder.join("prometheus.yml");
+        std::fs::write(&file, config).expect("a temporary folder can be written");
+        let process = Command::new(env!("CARGO_BIN_EXE_quipu"))
+            .arg("serve")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.path={data}"))
+            .arg(format!("--web.listen-address=127.0.0.1:{http_port}"))
+            .arg(format!("--pg.listen-address=127.0.0.1:{pg_port}"))
+            .arg("--web.enable-lifecycle")
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(std::fs::File::create(folder.join("log")).expect("a log file")))
+            .current_dir(folder)
+            .spawn()
+            .expect("the binary starts");
+        let clock = Clock::real();
+        let quipu = Self {
+            process: Running(process),
+            http: format!("http://127.0.0.1:{http_port}"),
+            pg_port,
+            client: reqwest::Client::new(),
+            clock,
+        };
+        quipu.wait_for("it is ready", || async { quipu.status("/-/ready").await == Some(200) }).await;
+        quipu
+    }
+
+    pub(crate) async fn wait_for<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
+        for _ in 0..300 {
+            if holds().await {
+                return;
+            }
+            self.clock.sleep(Duration::from_millis(100)).await;
+        }
+        panic!("30 s passed before {what}");
+    }
+
+    pub(crate) async fn status(&self, path: &str) -> Option<u16> {
+        let answer = self.client.get(format!("{}{path}", self.http)).send().await.ok()?;
+        Some(answer.status().as_u16())
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> u16 {
+        let answer = self.client.post(format!("{}{path}", self.http)).send().await.expect("quipu answers");
+        answer.status().as_u16()
+    }
+
+    pub(crate) async fn query(&self, promql: &str) -> Value {
+        let request = self.client.get(format!("{}/api/v1/query", self.http)).query(&[("query", promql)]);
+        let text = request.send().await.expect("quipu answers").text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{promql}: {e}: {text}"))
+    }
+
+    pub(crate) async fn value(&self, promql: &str) -> Option<f64> {
+        let answer = self.query(promql).await;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+
+    /// SIGTERM, and whether it ended with 0 within 10 s.
+    pub(crate) async fn stop(mut self) {
+        let pid = self.process.0.id().to_string();
+        let sent = Command::new("kill").arg(pid).status().expect("kill runs");
+        assert!(sent.success());
+        for _ in 0..100 {
+            if let Some(status) = self.process.0.try_wait().expect("the process can be waited for") {
+                assert!(status.success(), "ended with {status}");
+                return;
+            }
+            self.clock.sleep(Duration::from_millis(100)).await;
+        }
+        panic!("still running 10 s after SIGTERM");
+    }
+}
+
+/// A `node_exporter` and the address of its metrics.
+pub(crate) fn node_exporter() -> Option<(Running, String)> {
+    let program = Path::new("prometheus-node-exporter");
+    if !have(program) {
+        return None;
+    }
+    let address = format!("127.0.0.1:{}", free_port());
+    let listen = format!("--web.listen-address={address}");
+    let process = Command::new(program).arg(listen).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Some((Running(process.expect("node_exporter starts")), address))
+}
+
+pub(crate) fn python(script: &str, arguments: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py").join(script);
+    let output = Command::new(venv_python()).arg(script).args(arguments).output().expect("Python runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}\n{complaint}"))
+}
+
+pub(crate) fn psql(port: u16, sql: &str) -> String {
+    let output = Command::new("psql")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "quipu", "-At", "-c", sql])
+        .output()
+        .expect("psql runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{sql}: {complaint}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Remote write of `count` samples of each of two series, one second apart, ending now.
+pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64 {
+    use quipu::wire::remote_write::{SeriesToWrite, encode};
+    let now = quipu.clock.now_ms();
+    let mut sum = 0.0;
+    let mut rows = Vec::new();
+    for _ in 0..2 {
+        let samples: Vec<(i64, f64)> = (0..count)
+            .map(|i| (now - (count - i) * 1_000, f64::from(i32::try_from(i).expect("a small number")) * 0.5))
+            .collect();
+        sum += samples.iter().map(|sample| sample.1).sum::<f64>();
+        rows.push(samples);
+    }
+    let labels = ["a", "b"].map(|host| [("__name__", metric), ("host", host), ("job", "pushed")]);
+    let series: Vec<_> =
+        labels.iter().zip(&rows).map(|(labels, samples)| SeriesToWrite { labels, samples }).collect();
+    let body = encode(&series, &[]).expect("the body can be encoded");
+    let answer = quipu
+        .client
+        .post(format!("{}/api/v1/write", quipu.http))
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .header("x-prometheus-remote-write-version", "0.1.0")
+        .body(body)
+        .send()
+        .await
+        .expect("quipu answers");
+    assert_eq!(answer.status().as_u16(), 204, "{}", answer.text().await.unwrap_or_default());
+    sum
+}
