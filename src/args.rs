@@ -8,7 +8,6 @@ use clap::{ArgMatches, Args as ClapArgs, CommandFactory, FromArgMatches, Parser,
 
 use crate::error::Error;
 use crate::model::setting::Millis;
-use crate::runtime::Armed;
 
 /// What to do.
 #[derive(Debug, Parser)]
@@ -116,7 +115,7 @@ pub struct ServeArgs {
     /// Die at this point: the tests' way of pulling the plug
     #[cfg_attr(debug_assertions, arg(long = "fault-point", value_name = "NAME:VISIT", hide = true))]
     #[cfg_attr(not(debug_assertions), arg(skip))]
-    pub fault_point: Option<Armed>,
+    pub fault_point: Option<String>,
     /// Every flag and its value, for /api/v1/status/flags.
     #[arg(skip)]
     pub flags: Vec<(String, String)>,

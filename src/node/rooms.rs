@@ -36,6 +36,7 @@ pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) ->
     let section = &config.quipu.store;
     let (disk, wal_path) = wal_place(args, clock);
     let objects = Objects::open(&args.storage_path, &section.s3, &Disk::real(), &pools).await?;
+    let armed = args.fault_point.as_deref().map(str::parse).transpose()?;
     let store_ground = StoreGround {
         objects,
         disk,
@@ -43,7 +44,7 @@ pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) ->
         pools: pools.clone(),
         registry: Arc::clone(&registry),
         shutdown: Shutdown::new(),
-        faults: args.fault_point.map(Faults::aborting).unwrap_or_default(),
+        faults: armed.map(Faults::aborting).unwrap_or_default(),
     };
     let store = Store::open(section.settings(), store_ground, &wal_path).await?;
     let engine_ground = EngineGround { pools: pools.clone(), clock, registry: Arc::clone(&registry) };
