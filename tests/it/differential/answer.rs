@@ -47,8 +47,8 @@ pub(super) struct Tally {
     pub(super) unsupported: usize,
     /// Refused in other words.
     pub(super) other_words: usize,
-    /// Refused by newer versions only.
-    pub(super) newly_refused: usize,
+    /// Refused by one side only, as the lists of what changed after 3.5 say.
+    pub(super) changed_since: usize,
     pub(super) series: usize,
     pub(super) points: usize,
     pub(super) annotated: usize,
@@ -99,10 +99,10 @@ impl Said {
         matches!(self, Self::Refused { message, .. } if message.contains("not supported yet"))
     }
 
-    /// Whether this is one of the refusals that only newer versions know.
-    pub(super) fn is_newly_refused(&self, new: &[&str], expected: &Self) -> bool {
-        let (Self::Refused { message, .. }, Self::Data(_)) = (self, expected) else { return false };
-        new.iter().any(|text| message.contains(text))
+    /// Whether this is a refusal with one of these texts, of what the other answers.
+    pub(super) fn refuses_alone(&self, other: &Self, texts: &[&str]) -> bool {
+        let (Self::Refused { message, .. }, Self::Data(_)) = (self, other) else { return false };
+        texts.iter().any(|text| message.contains(text))
     }
 }
 
@@ -281,4 +281,45 @@ fn compare_order(order: &Order, expected: &Data, found: &Data) -> Result<(), Str
     };
     let (expected, found) = (grouped(expected), grouped(found));
     if expected == found { Ok(()) } else { Err(format!("in the order {found:?} instead of {expected:?}")) }
+}
+
+/// What a comparison must not overlook.
+#[test]
+fn differences_are_seen() {
+    let vector = |series: &[(&str, &str)], rest: &str| {
+        let one = |(job, value): &(&str, &str)| {
+            format!(r#"{{"metric":{{"job":"{job}"}},"value":[1.5,"{value}"]}}"#)
+        };
+        let series: Vec<_> = series.iter().map(one).collect();
+        let list = series.join(",");
+        format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{list}]}}{rest}}}"#)
+    };
+    let expected = vector(&[("a", "1"), ("b", "-Inf")], "");
+    let matrix = |times: &str| {
+        let series = format!(r#"{{"metric":{{}},"values":[{times}]}}"#);
+        format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}}}"#)
+    };
+    let mut sorted = Term::unknown("sort(x)".to_owned());
+    sorted.order = Order::Whole;
+    let differs = |expected: &str, found: &str| {
+        let (expected, found) = (Said::new(200, expected), Said::new(200, found));
+        compare(&sorted, &expected, &found, &mut Tally::default()).is_err()
+    };
+    assert!(!differs(&expected, &expected));
+    assert!(!differs(&expected, &vector(&[("a", "1.0000000000001"), ("b", "-Inf")], "")), "within 1e-12");
+    for (found, what) in [
+        (vector(&[("a", "1.00000000001"), ("b", "-Inf")], ""), "a value"),
+        (vector(&[("a", "NaN"), ("b", "-Inf")], ""), "NaN"),
+        (vector(&[("a", "1"), ("b", "+Inf")], ""), "an infinity"),
+        (vector(&[("a", "1")], ""), "a series too few"),
+        (vector(&[("a", "1"), ("b", "-Inf"), ("c", "1")], ""), "a series too many"),
+        (vector(&[("b", "-Inf"), ("a", "1")], ""), "the order"),
+        (vector(&[("a", "1"), ("c", "-Inf")], ""), "labels"),
+        (vector(&[("a", "1"), ("b", "-Inf")], r#","infos":["x"]"#), "an info"),
+        (matrix("[1.5,\"1\"]"), "the kind"),
+    ] {
+        assert!(differs(&expected, &found), "{what}");
+    }
+    assert!(differs(&matrix("[1,\"1\"],[2,\"1\"]"), &matrix("[1,\"1\"]")), "a step");
+    assert!(differs(&matrix("[1,\"1\"]"), &matrix("[1.001,\"1\"]")), "a time");
 }
