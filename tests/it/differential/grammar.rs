@@ -95,6 +95,11 @@ impl Grammar<'_> {
         }
     }
 
+    /// A selector without modifiers.
+    pub(super) fn selector(&mut self) -> String {
+        self.name_and_matchers().0
+    }
+
     /// A query with a slip of the finger: most are refused.
     pub(super) fn mangled(&mut self) -> String {
         const PIECES: [&str; 34] = [

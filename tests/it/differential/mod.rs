@@ -18,6 +18,7 @@
 //!   neither is defined.
 
 mod answer;
+mod catalogue;
 mod data;
 mod dice;
 mod grammar;
@@ -34,7 +35,7 @@ use data::{LENGTH_MS, START_MS, Series};
 use dice::Dice;
 use grammar::{Grammar, Term};
 
-const COUNT: usize = 1_000;
+const COUNT: usize = 800;
 const SEED: u64 = 1;
 /// Questions under way at a time.
 const AT_A_TIME: usize = 4;
@@ -132,7 +133,7 @@ async fn write(client: &reqwest::Client, server: &str, all: &[Series], from: i64
     remote_write_to(client, server, &series).await;
 }
 
-/// quipu with the data in two files a table and in its buffer, and Prometheus with the data in its head.
+/// quipu with the data in two files a table (merged into one for the run with `delayed`) and in its buffer, and Prometheus with the data in its head.
 async fn filled(folder: &Path, delayed: bool, all: &[Series]) -> (Quipu, Prometheus) {
     let (ours, theirs) = (folder.join("quipu"), folder.join("prometheus"));
     for folder in [&ours, &theirs] {
@@ -155,6 +156,9 @@ async fn filled(folder: &Path, delayed: bool, all: &[Series]) -> (Quipu, Prometh
             assert_eq!(quipu.post("/-/flush").await, 200);
         }
         from = to;
+    }
+    if delayed {
+        assert_eq!(quipu.post("/api/v1/admin/tsdb/merge").await, 204);
     }
     (quipu, prometheus)
 }
@@ -254,4 +258,23 @@ async fn refusals_are_those_of_prometheus() {
     }
     assert!(tally.refusals > count / 2, "a slip of the finger is mostly refused");
     assert!(differences.is_empty(), "QUIPU_DIFF_SEED={seed} QUIPU_DIFF_COUNT={count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lookups_are_those_of_prometheus() {
+    if !Prometheus::is_there() {
+        return;
+    }
+    let (seed, count): (u64, usize) =
+        (variable("QUIPU_DIFF_SEED", SEED), variable("QUIPU_DIFF_COUNT", COUNT));
+    let mut dice = Dice::new(seed);
+    let all = data::all(&mut dice);
+    let lookups = catalogue::lookups(&mut dice, count / 4);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (quipu, prometheus) = filled(folder.path(), false, &all).await;
+    let differences = catalogue::compare(&quipu.client, (&prometheus.http, &quipu.http), &lookups).await;
+    for difference in differences.iter().take(SHOWN) {
+        eprintln!("  - {difference}");
+    }
+    assert!(differences.is_empty(), "{}: QUIPU_DIFF_SEED={seed} QUIPU_DIFF_COUNT={count}", differences.len());
 }
