@@ -92,7 +92,7 @@ impl SqlEngine {
         let context = SessionContext::new_with_state(builder.build());
         setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|e| broken(*e))?;
         let mut template = context.state();
-        template.config_mut().options_mut().catalog.default_schema = SEARCH_PATH.to_owned();
+        SEARCH_PATH.clone_into(&mut template.config_mut().options_mut().catalog.default_schema);
         template.register_expr_planner(Arc::new(jsonb::JsonOperators)).map_err(broken)?;
         for function in jsonb::functions().into_iter().chain(functions::constant()) {
             template.register_udf(function).map_err(broken)?;

@@ -307,7 +307,8 @@ fn check(known: &Known, value: &str) -> Result<String> {
         }
         Domain::Millis => millis(&lower).map(|ms| ms.to_string()).ok_or_else(bad),
         Domain::OneOf(all) => {
-            let same = as_bool(&lower).map_or(lower.clone(), |on| if on { "on" } else { "off" }.to_owned());
+            let same =
+                as_bool(&lower).map_or_else(|| lower.clone(), |on| if on { "on" } else { "off" }.to_owned());
             let found = all.iter().find(|one| **one == lower || **one == same);
             found.map(|one| (*one).to_owned()).ok_or_else(bad)
         }
@@ -325,7 +326,8 @@ fn check(known: &Known, value: &str) -> Result<String> {
             };
             Ok(format!("ISO, {order}"))
         }
-        Domain::Utf8 => match lower.replace(['-', '_'], "").as_str() {
+        // As PostgreSQL compares names of encodings: by their letters and digits; asyncpg sends quotes, too.
+        Domain::Utf8 => match lower.replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str() {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
             _ => Err(bad()),
         },

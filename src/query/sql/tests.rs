@@ -15,8 +15,9 @@ use crate::runtime::{Clock, Pools};
 use crate::store::{Store, StoreGround, StoreSettings};
 
 type Rows = &'static [(i64, f64)];
+type LabelList = &'static [(&'static str, &'static str)];
 
-const SERIES: [(&str, &[(&str, &str)], Rows); 4] = [
+const SERIES: [(&str, LabelList, Rows); 4] = [
     ("temp", &[("room", "a"), ("value", "odd")], &[(1_000, 20.5), (2_000, 21.0)]),
     ("up", &[("instance", "a:1"), ("job", "api")], &[(0, 1.0), (1_000, 1.0), (2_000, 0.0)]),
     ("up", &[("instance", "b:1"), ("job", "web")], &[(1_000, 1.0)]),

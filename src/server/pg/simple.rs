@@ -157,7 +157,7 @@ impl Connection {
             Utility::Reset(None) => settings.reset_all(),
             Utility::Show(name) => {
                 let (columns, values) = show(&settings, name.as_deref()).map_err(told)?;
-                rows = Some((texts(columns), values.into_iter().map(text_row).collect()));
+                rows = Some((texts(columns), values.iter().map(|row| text_row(row)).collect()));
             }
             Utility::Deallocate(name) => self.deallocate(client, name.as_deref())?,
             Utility::Discard { all: true, .. } => {
@@ -235,9 +235,9 @@ pub(super) fn texts(names: Vec<String>) -> Vec<FieldInfo> {
     names.into_iter().map(field).collect()
 }
 
-fn text_row(values: Vec<String>) -> DataRow {
+fn text_row(values: &[String]) -> DataRow {
     let mut data = BytesMut::new();
-    for value in &values {
+    for value in values {
         data.put_i32(i32::try_from(value.len()).expect("settings are short"));
         data.put_slice(value.as_bytes());
     }
