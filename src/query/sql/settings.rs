@@ -243,8 +243,14 @@ impl Settings {
         self.all().into_iter().filter(|(name, _)| find(name).is_some_and(|known| known.reported)).collect()
     }
 
+    /// Whether all statements of the transaction that is open see one state of the data.
+    pub(super) fn keeps_snapshot(&self) -> bool {
+        let level = self.get("transaction_isolation").expect("transaction_isolation is a known setting");
+        self.read().transaction.is_some() && !level.starts_with("read ")
+    }
+
     /// BEGIN.
-    pub fn begin(&self) {
+    pub(super) fn begin(&self) {
         let mut state = self.write();
         if state.transaction.is_none() {
             state.transaction = Some((state.values.clone(), BTreeSet::new()));
@@ -252,7 +258,7 @@ impl Settings {
     }
 
     /// COMMIT (`kept`) or ROLLBACK: what was set for the transaction, or in it, is undone.
-    pub fn end(&self, kept: bool) {
+    pub(super) fn end(&self, kept: bool) {
         let mut state = self.write();
         let Some((before, locals)) = state.transaction.take() else { return };
         if !kept {

@@ -123,7 +123,7 @@ impl Connection {
                 if client.transaction_status() != TransactionStatus::Idle {
                     warn(client, "25001", "there is already a transaction in progress").await?;
                 }
-                settings.begin();
+                self.session()?.begin();
                 for (name, value) in modes {
                     settings.set(name, Some(value), true).map_err(told)?;
                 }
@@ -136,7 +136,7 @@ impl Connection {
                 }
                 let kept = *utility == Utility::Commit && status != TransactionStatus::Error;
                 tag = Tag::new(if kept { "COMMIT" } else { "ROLLBACK" });
-                settings.end(kept);
+                self.session()?.end(kept);
                 client.portal_store().clear_portals();
                 client.set_transaction_status(TransactionStatus::Idle);
             }
