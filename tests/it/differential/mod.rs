@@ -133,7 +133,8 @@ async fn write(client: &reqwest::Client, server: &str, all: &[Series], from: i64
     remote_write_to(client, server, &series).await;
 }
 
-/// quipu with the data in two files a table (merged into one for the run with `delayed`) and in its buffer, and Prometheus with the data in its head.
+/// quipu with the data in two files a table (merged into one for the run with `delayed`) and in its buffer, and
+/// Prometheus with the data in its head.
 async fn filled(folder: &Path, delayed: bool, all: &[Series]) -> (Quipu, Prometheus) {
     let (ours, theirs) = (folder.join("quipu"), folder.join("prometheus"));
     for folder in [&ours, &theirs] {
