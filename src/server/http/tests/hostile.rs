@@ -132,6 +132,29 @@ async fn times_at_the_ends_are_answers_or_4xx() {
     assert_refused(&answer, "out of bounds", "timestamps at the ends of i64");
 }
 
+/// A query that takes seconds is gone soon after its client, and counts as neither answered nor failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_ends_when_its_client_goes_away() {
+    let server = ready_server().await;
+    let rows: Vec<(i64, f64)> =
+        (-1_000..50).map(|n| (n * 1_000, f64::from(i32::try_from(n).expect("small")))).collect();
+    let names: Vec<String> = (0..400).map(|n| n.to_string()).collect();
+    let labels: Vec<_> = names.iter().map(|n| [("__name__", "m"), ("n", n.as_str())]).collect();
+    let series: Vec<_> = labels.iter().map(|labels| SeriesToWrite { labels, samples: &rows }).collect();
+    assert_eq!(send(&server, &series).await.status, 204);
+    let query = "/api/v1/query_range?query=quantile_over_time(0.9,m%5B1000s%5D)&start=-1000&end=60&step=0.1";
+    let leaving = server.get(query);
+    let watching =
+        async { while !server.get("/metrics").await.body.contains("quipu_queries_running 1\n") {} };
+    tokio::select! {
+        answer = leaving => panic!("the query was too quick for this test: {}", answer.status),
+        () = watching => {}
+    }
+    while !server.get("/metrics").await.body.contains("quipu_queries_running 0\n") {}
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains("quipu_query_total{result=\"success\"} 0\n"), "{metrics}");
+}
+
 #[tokio::test]
 async fn long_addresses_and_forms_end_in_4xx() {
     let server = ready_server().await;
