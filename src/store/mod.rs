@@ -21,6 +21,7 @@ mod tenants;
 mod tests;
 mod wal;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 pub use block::CacheCounts;
@@ -34,11 +35,12 @@ use jobs::{Flusher, Merger};
 use metrics::StoreMetrics;
 use sequencer::{Append, Message, SequencerHandle};
 use snapshot::SnapshotGround;
+use tables::Tables;
 use tenants::Tenants;
 use wal::Class;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, Handle, LabelsRef, Principal, Tenant, Timestamps, time};
+use crate::model::{Batch, Handle, LabelsRef, Principal, Table, Tenant, Timestamps, time};
 use crate::runtime::{Clock, Disk, FaultPoint, Faults, Objects, Pools, Registry, Shutdown};
 
 /// What a store stands on.
@@ -93,6 +95,8 @@ struct Inner {
     metrics: StoreMetrics,
     /// One flush at a time.
     flushing: tokio::sync::Mutex<()>,
+    /// One merge or retention at a time: each replaces files that the other would read.
+    merging: tokio::sync::Mutex<()>,
     tombstones: Mutex<Arc<[Tombstone]>>,
 }
 
@@ -160,15 +164,22 @@ impl Store {
         self.flush_class(Class::Backfill).await
     }
 
-    /// Merges all files of a UTC day (days since 1970) of a tenant into one per table.
+    /// Merges all files of a UTC day (days since 1970) of a tenant into one per table. What is still buffered
+    /// stays in the buffer.
     ///
     /// # Errors
     /// What the object store says; the files stay as they are then.
     pub async fn merge_day(&self, tenant: &Tenant, day: i32) -> Result<()> {
-        match self.inner.tenants.get(tenant).and_then(|state| state.tables()) {
-            Some(tables) => self.inner.merger.merge_day(&tables, day).await,
-            None => Ok(()),
-        }
+        let Some(tables) = self.tables(tenant) else { return Ok(()) };
+        let _one = self.inner.merging.lock().await;
+        self.inner.merger.merge_day(&tables, day).await
+    }
+
+    /// The UTC days (days since 1970, ascending) of which a tenant has files.
+    pub fn days(&self, tenant: &Tenant) -> BTreeSet<i32> {
+        let Some(tables) = self.tables(tenant) else { return BTreeSet::new() };
+        let days = |table| tables.version(table).files().map(|file| file.tags.day).collect::<Vec<_>>();
+        Table::COMMIT_ORDER.into_iter().flat_map(days).collect()
     }
 
     /// The settings in force.
@@ -195,6 +206,11 @@ impl Store {
     fn bury(&self, tombstone: Tombstone) {
         let mut all = self.inner.tombstones.lock().expect("no holder of this lock panics");
         *all = all.iter().cloned().chain([tombstone]).collect();
+    }
+
+    /// The stored tables of a tenant; `None` before its first flush.
+    fn tables(&self, tenant: &Tenant) -> Option<Tables> {
+        self.inner.tenants.get(tenant).and_then(|state| state.tables())
     }
 
     fn check_room(&self) -> Result<()> {

@@ -59,6 +59,7 @@ impl Store {
             snapshots: SnapshotGround { ground: log_ground, cache },
             metrics,
             flushing: tokio::sync::Mutex::default(),
+            merging: tokio::sync::Mutex::default(),
             tombstones: Mutex::new(Arc::from([])),
         };
         let store = Self { inner: Arc::new(inner) };
@@ -169,10 +170,12 @@ fn log_failure(flushed: Result<()>) {
 impl Inner {
     async fn tend(&self, tables: &Tables, collector: &mut Collector) -> Result<()> {
         let ground = &self.merger.ground;
+        let one = self.merging.lock().await;
         self.merger.merge_tiers(tables).await?;
         if let Some(retention) = self.settings.retention {
             Collector::retain(ground, tables, retention).await?;
         }
+        drop(one);
         collector.collect(ground, tables, self.settings.gc_delay).await?;
         for table in Table::COMMIT_ORDER {
             tables.log(table).clean().await?;

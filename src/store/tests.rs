@@ -172,18 +172,18 @@ async fn a_day_of_flushes_stays_a_dozen_files_and_changes_nothing() {
             .await;
         store.flush().await.unwrap();
         store.inner.merger.merge_tiers(&tables()).await.unwrap();
-        most = most.max(tables().version(crate::model::Table::Samples).files().len());
+        most = most.max(tables().version(Table::Samples).files().len());
     }
     assert!(most <= 14, "{most} files at a time");
     let expected = read(&store, Vec::new()).await;
     assert_eq!(expected[0].1.len(), 61);
     assert_eq!(expected[0].1[0], (NOW - 5, 59.0));
     store.merge_day(&Tenant::default(), time::day_of(NOW)).await.unwrap();
-    for table in crate::model::Table::COMMIT_ORDER {
+    for table in Table::COMMIT_ORDER {
         assert!(tables().version(table).files().len() <= 1, "{table:?}");
     }
     assert_eq!(read(&store, Vec::new()).await, expected);
-    assert_eq!(tables().version(crate::model::Table::Series).rows(), 2, "one row per series and day");
+    assert_eq!(tables().version(Table::Series).rows(), 2, "one row per series and day");
     let mut collector = jobs::Collector::default();
     let ground = &store.inner.merger.ground;
     let early = collector.collect(ground, &tables(), store.inner.settings.gc_delay).await.unwrap();
