@@ -39,7 +39,7 @@ use wal::Class;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{Batch, Handle, LabelsRef, Principal, Tenant, Timestamps, time};
-use crate::runtime::{Clock, Disk, FaultPoint, Faults, Objects, Pools, Registry, Shutdown};
+use crate::runtime::{Bug, Clock, Disk, FaultPoint, Faults, Objects, Pools, Registry, Shutdown};
 
 /// What a store stands on.
 #[derive(Debug, Clone)]
@@ -155,6 +155,9 @@ impl Store {
     /// # Errors
     /// What the object store says; nothing is lost then, and the next flush tries again.
     pub async fn flush(&self) -> Result<()> {
+        if self.inner.ground.faults.has(Bug::BackfillFirst) {
+            self.flush_class(Class::Backfill).await?;
+        }
         // Live first: a backfill row came after the live row that it replaces.
         self.flush_class(Class::Live).await?;
         self.flush_class(Class::Backfill).await
