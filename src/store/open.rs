@@ -143,7 +143,7 @@ async fn keep_time(store: Store) {
             log_failure(store.flush().await);
         } else if now >= live_due || buffered.live_bytes >= settings.flush_bytes {
             live_due = now + settings.flush_interval;
-            log_failure(store.flush_class(Class::Live).await);
+            log_failure(store.flush_classes(&[Class::Live]).await);
         }
     }
 }

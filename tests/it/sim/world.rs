@@ -19,8 +19,8 @@ use super::life::Life;
 use super::model::Model;
 use super::tally::Tally;
 
-/// Ten minutes before a midnight: the class of a row depends on the day.
-pub(super) const START: i64 = 20_834 * time::DAY_MS - 600_000;
+/// Three minutes before a midnight: the class of a row depends on the day.
+pub(super) const START: i64 = 20_834 * time::DAY_MS - 180_000;
 const LIVES: u64 = 4;
 pub(super) const DATA: &str = "/data";
 pub(super) const WAL: &str = "/wal";
@@ -203,10 +203,7 @@ impl World {
             if let Some(nth) = power_cut.filter(|nth| *nth < 60) {
                 self.cut_power(nth);
             }
-            let ground = match self.ground(clock, faults.clone()).await {
-                Ok(ground) => ground,
-                Err(_) => return End::NotOpened,
-            };
+            let Ok(ground) = self.ground(clock, faults.clone()).await else { return End::NotOpened };
             let objects = ground.objects.clone();
             let Ok(store) = self.open(ground).await else { return End::NotOpened };
             if let Some(nth) = power_cut.filter(|nth| *nth >= 60) {
