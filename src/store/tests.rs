@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::model::{Labels, Matcher, STALE_NAN};
+use crate::runtime::{FaultyStore, RequestFault};
 
 const NOW: i64 = 1_800_000_000_000;
 
@@ -113,6 +115,31 @@ async fn backfill_replaces_what_was_live_once() {
     assert!(
         store.accepts(NOW + time::DAY_MS + 60_000).is_err() && store.accepts(time::OLDEST_MS - 1).is_err()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_midnight_during_a_flush_changes_no_order() {
+    let midnight = time::day_start(time::day_of(NOW) + 1);
+    let clock = Clock::manual(midnight - 10_000);
+    let remote = FaultyStore::new(1, clock);
+    let bench = Bench { objects: remote.objects(), disk: Disk::simulated(1, clock), clock };
+    let store = bench.open().await;
+    // Live today, backfill tomorrow.
+    let border = NOW - time::DAY_MS;
+    write(&store, &[("m", "1")], &[(NOW, 1.0)]).await;
+    remote.plan([RequestFault::Late(Duration::from_mins(1))]);
+    let writes = async {
+        clock.sleep(Duration::from_secs(1)).await;
+        write(&store, &[("m", "1")], &[(border, 1.0)]).await;
+        clock.sleep(Duration::from_secs(20)).await;
+        write(&store, &[("m", "1")], &[(border, 2.0)]).await;
+    };
+    let (flushed, ()) = tokio::join!(store.flush(), writes);
+    flushed.unwrap();
+    for _ in 0..2 {
+        assert_eq!(read(&store, Vec::new()).await[0].1, [(border, 2.0), (NOW, 1.0)], "the later value wins");
+        store.flush().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,22 +3,10 @@
 use super::client::Answer;
 use super::data::{AT, HEADERS, filled, send};
 use super::ready_server;
+use crate::runtime::Dice;
 use crate::wire::remote_write::{SeriesToWrite, encode};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
-
-/// Steele and Vigna's `SplitMix64`: seeded, so that a failure can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) >> 1).expect("63 bits fit") % n
-    }
-}
 
 fn assert_refused(answer: &Answer, text: &str, what: &str) {
     assert!((400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.body);
@@ -77,15 +65,16 @@ async fn damaged_bodies_never_cost_more_than_their_request() {
     let rows: Vec<(i64, f64)> = (0..50).map(|n| (n * 1_000, 0.5)).collect();
     let good = encode(&[SeriesToWrite { labels: &labels, samples: &rows }], &[]).expect("small");
     let plain = snap::raw::Decoder::new().decompress_vec(&good).expect("it was packed a moment ago");
-    let mut dice = Dice(20_261_121);
+    let mut dice = Dice::new(20_261_121);
+    let mut below = |n: usize| usize::try_from(dice.below(n as u64)).expect("below a length");
     for round in 0..300 {
         // Every other round damages what snappy holds, so that the damage reaches the protobuf decoder.
         let mut body = if round % 2 == 0 { good.clone() } else { plain.clone() };
-        for _ in 0..=dice.below(3) {
-            let at = dice.below(body.len());
-            body[at] = u8::try_from(dice.below(256)).expect("a byte");
+        for _ in 0..=below(3) {
+            let at = below(body.len());
+            body[at] = u8::try_from(below(256)).expect("a byte");
         }
-        body.truncate(body.len() - dice.below(body.len() / 2));
+        body.truncate(body.len() - below(body.len() / 2));
         if round % 2 == 1 {
             body = snap::raw::Encoder::new().compress_vec(&body).expect("small");
         }
