@@ -215,7 +215,7 @@ async fn a_day_of_flushes_stays_a_dozen_files_and_changes_nothing() {
     let ground = &store.inner.merger.ground;
     let early = collector.collect(ground, &tables(), store.inner.settings.gc_delay).await.unwrap();
     assert_eq!(early, 0, "readers may still use what was merged");
-    let late = collector.collect(ground, &tables(), std::time::Duration::ZERO).await.unwrap();
+    let late = collector.collect(ground, &tables(), Duration::ZERO).await.unwrap();
     assert!(late > 100, "{late}");
     store.close().await.unwrap();
     drop(store);
