@@ -1,15 +1,18 @@
-//! `/-/…` and `/api/v1/admin/…`: health, readiness, reload, quit, flush.
+//! `/-/…` and `/api/v1/admin/…`: health, readiness, reload, quit, flush, merging a day.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::{NaiveDate, NaiveTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Door;
-use super::reply::{ApiError, Reply, text, text_error, text_from};
+use super::params::Form;
+use super::reply::{ApiError, Reply, invalid_parameter, text, text_error, text_from};
 use crate::error::{Error, Kind, Result};
+use crate::model::time;
 
 /// What a client may ask of the whole node.
 #[derive(Debug)]
@@ -90,11 +93,25 @@ pub(super) async fn only_post() -> Response {
 pub(super) async fn admin(
     State(door): State<Arc<Door>>,
     axum::extract::Path(what): axum::extract::Path<String>,
+    form: Form,
 ) -> Reply {
     if !door.web.enable_admin_api {
         return Err(ApiError::admin_disabled());
     }
-    Err(Error::unsupported(format_args!("/api/v1/admin/tsdb/{what}")).into())
+    match what.as_str() {
+        "merge_day" => merge_day(&door, form.value("day")).await,
+        _ => Err(Error::unsupported(format_args!("/api/v1/admin/tsdb/{what}")).into()),
+    }
+}
+
+/// `merge_day?day=2026-11-21`: when it answers 204, every table has at most one file of that UTC day. What is
+/// buffered stays buffered.
+async fn merge_day(door: &Door, day: &str) -> Reply {
+    let rooms = door.rooms()?;
+    let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|e| invalid_parameter("day", e))?;
+    let day = time::day_of(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
+    rooms.store.merge_day(&rooms.tenant, day).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn disabled() -> Response {
