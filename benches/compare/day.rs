@@ -11,8 +11,17 @@ use crate::table::{Row, Unit};
 use crate::{Bench, load, recording};
 
 /// Series and samples of a request: half an hour of a hundred series.
-const WIDTH: usize = 100;
-const LENGTH: usize = 120;
+pub(crate) const WIDTH: usize = 100;
+pub(crate) const LENGTH: usize = 120;
+/// The query rows of counters.
+pub(crate) const QUERIES: [(&str, &str); 6] = [
+    ("sum(rate)", "sum(rate(m[5m]))"),
+    ("max by (instance)(max_over_time[1h])", "max by (instance)(max_over_time(m[1h]))"),
+    ("sum(avg_over_time[1d])", "sum(avg_over_time(m[1d]))"),
+    ("quantile(0.9, rate)", "quantile(0.9, rate(m[5m]))"),
+    ("topk(5, rate)", "topk(5, rate(m[5m]))"),
+    ("one raw series", "m{instance=\"host-001:9100\",cpu=\"3\"}"),
+];
 /// One connection at a time: Prometheus wants the samples of a series in order.
 const CONNECTIONS: usize = 1;
 
@@ -28,14 +37,7 @@ pub(crate) async fn counters(bench: &mut Bench<'_>) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut servers = loaded(bench, folder.path(), &day).await;
         sizes(bench, &servers, &day, &format!("disk, {series} counters{suffix}")).await;
-        for (name, text) in [
-            ("sum(rate)", "sum(rate(m[5m]))"),
-            ("max by (instance)(max_over_time[1h])", "max by (instance)(max_over_time(m[1h]))"),
-            ("sum(avg_over_time[1d])", "sum(avg_over_time(m[1d]))"),
-            ("quantile(0.9, rate)", "quantile(0.9, rate(m[5m]))"),
-            ("topk(5, rate)", "topk(5, rate(m[5m]))"),
-            ("one raw series", "m{instance=\"host-001:9100\",cpu=\"3\"}"),
-        ] {
+        for (name, text) in QUERIES {
             let question = Question::of_day(text, start_ms, samples);
             queries::run(bench, &mut servers, &format!("{name}{suffix}"), &question).await;
         }
@@ -63,7 +65,7 @@ pub(crate) async fn redrawn(bench: &mut Bench<'_>) {
 }
 
 /// Yesterday, so that all servers take it as it comes: not too old for anybody, and over.
-fn start_ms(bench: &Bench<'_>) -> i64 {
+pub(crate) fn start_ms(bench: &Bench<'_>) -> i64 {
     time::day_start(time::day_of(bench.clock.now_ms()) - 1)
 }
 

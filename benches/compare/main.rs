@@ -1,4 +1,4 @@
-//! quipu beside Prometheus and VictoriaMetrics: the same data, the same questions over HTTP, one table with ratios.
+//! quipu beside Prometheus and `VictoriaMetrics`: the same data, the same questions over HTTP, one table with ratios.
 //!
 //! ```text
 //!   size ─► part (machine, queries, real, ingest, scrape, growth) ─► servers in temporary folders ─► rows ─► table
@@ -20,6 +20,7 @@ mod growth;
 mod ingest;
 mod load;
 mod machine;
+mod profile;
 mod queries;
 mod random;
 mod recording;
@@ -63,9 +64,12 @@ async fn run(size: &Size) {
             Part::Ingest => ingest::run(&mut bench).await,
             Part::Scrape => scrape::run(&mut bench).await,
             Part::Growth => growth::run(&mut bench).await,
+            Part::Profile => profile::run(&mut bench).await,
         }
         let took = bench.clock.monotonic().saturating_sub(begun);
         eprintln!("{part:?}: done in {:.1} s", took.as_secs_f64());
     }
-    println!("{}", bench.table.to_markdown());
+    if size.parts != [Part::Profile] {
+        println!("{}", bench.table.to_markdown());
+    }
 }

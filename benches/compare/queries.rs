@@ -31,7 +31,7 @@ impl Question {
         Self { text: text.to_owned(), start_ms, end_ms: data::time_of(start_ms, samples) }
     }
 
-    async fn ask(&self, server: &Server) -> String {
+    pub(crate) async fn ask(&self, server: &Server) -> String {
         let (start, end) = (self.start_ms / 1_000, self.end_ms / 1_000);
         let (start, end) = (start.to_string(), end.to_string());
         let mut parameters =

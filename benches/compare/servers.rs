@@ -49,7 +49,8 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Prometheus from the test peers, else from the path; `VictoriaMetrics` from the path; quipu as cargo built it.
+    /// Prometheus from the test peers, else from the path; `VictoriaMetrics` from the path; quipu as cargo built it,
+    /// or the one that `QUIPU_BENCH_BINARY` names.
     pub(crate) fn find() -> Self {
         let variable =
             |wanted: &str| std::env::vars().find(|(name, _)| name == wanted).map(|(_, value)| value);
@@ -63,7 +64,9 @@ impl Peers {
                 Program::Prometheus if ours.exists() => ours.clone(),
                 Program::Prometheus => in_path("prometheus")?,
                 Program::Victoria => in_path("victoria-metrics")?,
-                Program::Quipu => PathBuf::from(env!("CARGO_BIN_EXE_quipu")),
+                Program::Quipu => PathBuf::from(
+                    variable("QUIPU_BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_quipu").to_owned()),
+                ),
             };
             Some((program, path))
         });
@@ -102,18 +105,22 @@ impl Peers {
         let path = self.path(program).expect("only what was found is started").to_owned();
         let folder = parent.join(program.name());
         fs::create_dir_all(&folder).expect("a folder in a temporary folder");
-        let yaml = match program {
-            // A first flush after a minute would fall into some measurements and not into others.
-            Program::Quipu => format!("{scrape}quipu: {{store: {{first_flush: 10m}}}}\n"),
-            Program::Prometheus | Program::Victoria => scrape.to_owned(),
-        };
-        fs::write(folder.join("config.yml"), yaml).expect("a file in it");
+        fs::write(folder.join("config.yml"), configuration(program, scrape, "")).expect("a file in it");
         let ports = [free_port(), free_port()];
         let process = spawn(program, &path, &folder, ports);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client without TLS settings");
         let mut server = Server { program, path, folder, ports, process, client, clock: Clock::real() };
         server.wait_until_ready().await;
         server
+    }
+}
+
+/// What a program reads at its start: what it scrapes, and for quipu more `store` settings, each with a comma in front.
+fn configuration(program: Program, scrape: &str, settings: &str) -> String {
+    match program {
+        // A first flush after a minute would fall into some measurements and not into others.
+        Program::Quipu => format!("{scrape}quipu: {{store: {{first_flush: 10m{settings}}}}}\n"),
+        Program::Prometheus | Program::Victoria => scrape.to_owned(),
     }
 }
 
@@ -196,6 +203,10 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.ports[0])
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// User and system time of the process so far.
     pub(crate) fn cpu(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
@@ -211,6 +222,13 @@ impl Server {
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
         number.expect("a running process has resident memory")
+    }
+
+    /// A restart with other settings, and without anything to scrape.
+    pub(crate) async fn restart_with(&mut self, settings: &str) {
+        let yaml = configuration(self.program, "", settings);
+        fs::write(self.folder.join("config.yml"), yaml).expect("the folder is there");
+        self.restart().await;
     }
 
     /// SIGTERM, then the same program on the same folder and ports.

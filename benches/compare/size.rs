@@ -17,11 +17,13 @@ pub(crate) enum Part {
     Scrape,
     /// Resident memory per active series.
     Growth,
+    /// Where quipu's time goes; only when asked for.
+    Profile,
 }
 
 impl Part {
-    const ALL: [Self; 6] =
-        [Self::Machine, Self::Queries, Self::Real, Self::Ingest, Self::Scrape, Self::Growth];
+    const ALL: [Self; 7] =
+        [Self::Machine, Self::Queries, Self::Real, Self::Ingest, Self::Scrape, Self::Growth, Self::Profile];
 
     fn name(self) -> &'static str {
         match self {
@@ -31,6 +33,7 @@ impl Part {
             Self::Ingest => "ingest",
             Self::Scrape => "scrape",
             Self::Growth => "growth",
+            Self::Profile => "profile",
         }
     }
 }
@@ -78,7 +81,7 @@ impl Size {
         }
         let is_full = arguments.iter().any(|argument| argument == "--bench");
         let words: Vec<&str> = arguments.iter().filter(|a| !a.starts_with('-')).map(String::as_str).collect();
-        let wanted = |part: &Part| words.is_empty() || words.contains(&part.name());
+        let wanted = |part: &Part| words.contains(&part.name()) || words.is_empty() && *part != Part::Profile;
         let parts: Vec<Part> = Part::ALL.into_iter().filter(wanted).collect();
         let size = if is_full { Self::full(parts) } else { Self::smallest(parts) };
         (!size.parts.is_empty()).then_some(size)

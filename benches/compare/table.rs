@@ -128,10 +128,10 @@ impl Table {
             out.push('\n');
         }
         if !self.limits.is_empty() {
-            out.push_str(&format!("\nThe machine: {}.\n", self.limits.join(", ")));
+            out.extend(["\nThe machine: ", &self.limits.join(", "), ".\n"]);
         }
         for note in &self.notes {
-            out.push_str(&format!("\n{note}\n"));
+            out.extend(["\n", note, "\n"]);
         }
         if cfg!(debug_assertions) {
             out.push_str("\nA debug build: these figures mean nothing.\n");
