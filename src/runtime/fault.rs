@@ -151,7 +151,7 @@ impl Faults {
             std::process::abort();
         }
         plan.reached.notify_one();
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -46,6 +46,12 @@ async fn a_sample_goes_all_the_way_and_other_engines_read_it() {
     if with_python {
         let seen = python("clients.py", &[&quipu.pg_port.to_string(), "pushed_total"]);
         assert_eq!(seen["psycopg_text"], seen["psycopg_binary"], "{seen}");
+        assert_eq!(seen["psycopg_text"], seen["asyncpg"], "{seen}");
+        assert_eq!(
+            (&seen["asyncpg_refused"], &seen["asyncpg_cursor"]),
+            (&Value::from("22023"), &Value::from(200))
+        );
+        assert_eq!(seen["asyncpg_labels"], serde_json::json!({"host": "a", "job": "pushed"}));
         assert_eq!((&seen["parameter"], &seen["ddl"]), (&Value::from(200), &Value::from("25006")));
     }
     quipu.stop().await;

@@ -2,6 +2,7 @@
 
 mod client;
 mod data;
+mod hostile;
 
 use std::path::Path;
 use std::sync::Arc;
