@@ -124,7 +124,7 @@ impl<'a> Life<'a> {
     // --- writing ---
 
     async fn write(&self, writer: u64, dice: &mut Dice) {
-        for _ in 0..3 + dice.below(9) {
+        for _ in 0..3 + dice.below(6) {
             self.request(writer, dice).await;
             self.pause(dice).await;
         }
@@ -225,7 +225,7 @@ impl<'a> Life<'a> {
     // --- keeping ---
 
     async fn keep(&self, dice: &mut Dice) {
-        for _ in 0..3 + dice.below(5) {
+        for _ in 0..2 + dice.below(4) {
             if dice.below(7) < 5 {
                 self.flush().await;
             } else {
@@ -267,7 +267,7 @@ impl<'a> Life<'a> {
     // --- the sky ---
 
     async fn change(&self, dice: &mut Dice) {
-        for _ in 0..2 + dice.below(5) {
+        for _ in 0..2 + dice.below(4) {
             for _ in 0..dice.below(8) {
                 self.pause(dice).await;
             }
@@ -332,7 +332,7 @@ impl<'a> Life<'a> {
     // --- reading ---
 
     async fn look(&self, dice: &mut Dice) {
-        for _ in 0..3 + dice.below(5) {
+        for _ in 0..2 + dice.below(4) {
             if dice.one_in(2) {
                 let found = self.read_now("a snapshot").await;
                 if let Some((rows, snapshot)) = found.filter(|_| dice.one_in(2)) {

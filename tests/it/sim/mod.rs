@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tally::Tally;
 use world::run;
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 500;
 const THREADS: usize = 2;
 /// Fewer seeds than this may miss something.
 const ENOUGH: u64 = 400;
