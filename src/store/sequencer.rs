@@ -222,7 +222,9 @@ impl Sequencer {
             if classes.contains(&Class::Live) {
                 tenant.registry.write().expect("no holder of this lock panics").next_epoch();
             }
-            classes.iter().for_each(|class| tenant.freeze(*class));
+            for class in classes {
+                tenant.freeze(*class);
+            }
         }
         self.wal.as_ref().expect("the WAL is back between messages").last_sequence()
     }

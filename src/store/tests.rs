@@ -127,7 +127,7 @@ async fn a_midnight_during_a_flush_changes_no_order() {
     // Live today, backfill tomorrow.
     let border = NOW - time::DAY_MS;
     write(&store, &[("m", "1")], &[(NOW, 1.0)]).await;
-    remote.plan([RequestFault::Late(Duration::from_mins(1))]);
+    remote.plan([RequestFault::Late(Duration::from_secs(40))]);
     let writes = async {
         clock.sleep(Duration::from_secs(1)).await;
         write(&store, &[("m", "1")], &[(border, 1.0)]).await;
@@ -140,6 +140,31 @@ async fn a_midnight_during_a_flush_changes_no_order() {
         assert_eq!(read(&store, Vec::new()).await[0].1, [(border, 2.0), (NOW, 1.0)], "the later value wins");
         store.flush().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_in_a_flush_writes_its_files_again() {
+    let clock = Clock::manual(NOW);
+    let remote = FaultyStore::new(1, clock);
+    let bench = Bench { objects: remote.objects(), disk: Disk::simulated(1, clock), clock };
+    let store = bench.open().await;
+    write(&store, &[("m", "1")], &[(NOW, 1.0)]).await;
+    store.flush().await.unwrap();
+    write(&store, &[("m", "1")], &[(NOW + 1, 2.0)]).await;
+    // The first file is uploaded, the second takes a while, and the lid is closed.
+    remote.plan([RequestFault::Works, RequestFault::Late(Duration::from_secs(30))]);
+    let sleep = async {
+        clock.sleep(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_hours(30)).await;
+    };
+    let (flushed, ()) = tokio::join!(store.flush(), sleep);
+    assert_eq!(flushed.unwrap_err().kind(), Kind::Timeout);
+    clock.sleep(Duration::from_mins(2)).await;
+    store.flush().await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = bench.open().await;
+    assert_eq!(read(&store, Vec::new()).await[0].1, [(NOW, 1.0), (NOW + 1, 2.0)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! What goes on in one life: two writers, one who tends the store and the weather, one who reads. All at once.
+//! What goes on in one life, all at once: two writers, a keeper who flushes and merges, a reader, and the sky
+//! that moves the clock and breaks things.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -62,9 +63,15 @@ impl<'a> Life<'a> {
     /// The life, until it is cut off or runs out.
     pub(super) async fn live(&self, dice: &mut Dice) {
         self.read_now("after the start").await;
-        let mut dices = [(); 4].map(|()| Dice::new(dice.roll()));
-        let [one, two, tending, reading] = &mut dices;
-        tokio::join!(self.write(0, one), self.write(1, two), self.tend(tending), self.look(reading));
+        let mut dices = [(); 5].map(|()| Dice::new(dice.roll()));
+        let [one, two, keeper, reader, sky] = &mut dices;
+        tokio::join!(
+            self.write(0, one),
+            self.write(1, two),
+            self.keep(keeper),
+            self.look(reader),
+            self.change(sky)
+        );
         if dice.one_in(2) {
             drop(self.store.close().await);
         }
@@ -117,7 +124,7 @@ impl<'a> Life<'a> {
     // --- writing ---
 
     async fn write(&self, writer: u64, dice: &mut Dice) {
-        for _ in 0..3 + dice.below(9) {
+        for _ in 0..3 + dice.below(6) {
             self.request(writer, dice).await;
             self.pause(dice).await;
         }
@@ -215,24 +222,19 @@ impl<'a> Life<'a> {
         panic!("ten times in a row handles were stale that had just been resolved");
     }
 
-    // --- tending ---
+    // --- keeping ---
 
-    async fn tend(&self, dice: &mut Dice) {
-        for _ in 0..4 + dice.below(7) {
-            match dice.below(14) {
-                0..=4 => self.flush().await,
-                5 | 6 => {
-                    let days: Vec<i32> = self.days().into_iter().collect();
-                    let many = u64::try_from(days.len()).expect("few days");
-                    let at = usize::try_from(dice.below(many)).expect("few days");
-                    if let Some(day) = days.get(at) {
-                        self.merge(*day).await;
-                    }
+    async fn keep(&self, dice: &mut Dice) {
+        for _ in 0..2 + dice.below(4) {
+            if dice.below(7) < 5 {
+                self.flush().await;
+            } else {
+                let days: Vec<i32> = self.days().into_iter().collect();
+                let many = u64::try_from(days.len()).expect("few days");
+                let at = usize::try_from(dice.below(many)).expect("few days");
+                if let Some(day) = days.get(at) {
+                    self.merge(*day).await;
                 }
-                7..=9 => self.let_time_pass(dice).await,
-                10 => self.clock.sleep(Duration::from_secs(31)).await,
-                11 => self.break_something(dice),
-                _ => self.repair(),
             }
             self.pause(dice).await;
         }
@@ -260,6 +262,22 @@ impl<'a> Life<'a> {
         }
         self.world.note(|| format!("merge of {day}: {:?}", merged.as_ref().map_err(Error::to_string)));
         self.world.count(if merged.is_ok() { "merges" } else { "failed merges" });
+    }
+
+    // --- the sky ---
+
+    async fn change(&self, dice: &mut Dice) {
+        for _ in 0..2 + dice.below(4) {
+            for _ in 0..dice.below(8) {
+                self.pause(dice).await;
+            }
+            match dice.below(7) {
+                0..=2 => self.let_time_pass(dice).await,
+                3 => self.clock.sleep(Duration::from_secs(31)).await,
+                4 => self.break_something(dice),
+                _ => self.repair(),
+            }
+        }
     }
 
     async fn let_time_pass(&self, dice: &mut Dice) {
@@ -314,7 +332,7 @@ impl<'a> Life<'a> {
     // --- reading ---
 
     async fn look(&self, dice: &mut Dice) {
-        for _ in 0..3 + dice.below(5) {
+        for _ in 0..2 + dice.below(4) {
             if dice.one_in(2) {
                 let found = self.read_now("a snapshot").await;
                 if let Some((rows, snapshot)) = found.filter(|_| dice.one_in(2)) {

@@ -1,8 +1,8 @@
 //! The simulator: the real store on a disk that forgets, an object store that fails, a clock that is moved by
 //! hand, and crashes at any await.
 //!
-//! One seed is one world of several lives ([`world`]). In a life two writers, a keeper and a reader work at the
-//! same time ([`life`]) until it is cut off: at any await, at a named fault point, or in a disk operation. What
+//! One seed is one world of several lives ([`world`]). In a life two writers, a keeper and a reader work at
+//! the same time ([`life`]) until it is cut off: at any await, at a named fault point, or in a disk operation. What
 //! holds ([`model`]): every acknowledged row is there once, with the value that was written last; a request is
 //! there whole or not at all; nothing is there that was never sent; an open snapshot never changes; nothing fails
 //! while nothing is broken; and at the end another reader finds the same in the files ([`tables`]). Bugs that are
@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tally::Tally;
 use world::run;
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 500;
 const THREADS: usize = 2;
 /// Fewer seeds than this may miss something.
 const ENOUGH: u64 = 400;

@@ -47,7 +47,7 @@ fn is_found(plant: Plant) {
     let seed = found.unwrap_or_else(|| panic!("{plant:?} is not found within {WITHIN} seeds"));
     let text = LAST.take();
     let what: String = text.lines().skip(1).collect::<Vec<_>>().join(" ").chars().take(150).collect();
-    eprintln!("{plant:?}: found by seed {seed}, the {}th that was tried: {what}", seed + 1);
+    eprintln!("{plant:?}: found by seed {seed}, seeds tried: {}: {what}", seed + 1);
 }
 
 #[test]

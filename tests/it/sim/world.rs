@@ -21,7 +21,7 @@ use super::tally::Tally;
 
 /// Three minutes before a midnight: the class of a row depends on the day.
 pub(super) const START: i64 = 20_834 * time::DAY_MS - 180_000;
-const LIVES: u64 = 4;
+const LIVES: u64 = 3;
 pub(super) const DATA: &str = "/data";
 pub(super) const WAL: &str = "/wal";
 
@@ -70,7 +70,7 @@ pub(super) enum End {
 impl Plan {
     fn choose(dice: &mut Dice) -> Self {
         match dice.below(12) {
-            0..=2 => Self::Cut { turns: 20 + dice.below(1_200) },
+            0..=2 => Self::Cut { turns: 20 + dice.below(3_000) },
             3..=7 => {
                 let points = u64::try_from(FaultPoint::ALL.len()).expect("a short list");
                 let at = usize::try_from(dice.below(points)).expect("a short list");
@@ -175,7 +175,7 @@ impl World {
         });
         let sim = self.disk.sim().expect("a simulated disk");
         sim.set_free_bytes(u64::MAX / 2);
-        if dice.one_in(3) {
+        if dice.below(5) < 2 {
             tally.count("kills");
             sim.kill();
         } else {
