@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::print_stderr, reason = "how a test fails and how it says that it skips")]
 
 mod e2e;
+mod kill;
 mod peers;
 mod pg;
 mod promqltest;

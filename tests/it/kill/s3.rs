@@ -1,0 +1,191 @@
+//! An S3 (moto) that errs, is away, and does what it was asked without saying so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu::runtime::{Clock, Disk, Objects, ObjectsOptions, Pools, Shutdown};
+use tokio::task::JoinHandle;
+
+use super::load::{Counts, Habit, REQUEST_ROWS, Sender, Server};
+use super::proxy::{Mood, Proxy};
+use super::{Dice, Folder, check, seed};
+use crate::peers::{Quipu, moto_server};
+
+/// Bucket and prefix.
+const STORAGE: &str = "s3://bucket/some/prefix";
+const ERRING: Duration = Duration::from_secs(12);
+const PERIOD: Duration = Duration::from_millis(60);
+
+/// The configuration; small limits where a slow store shall be felt.
+fn config(endpoint: &str, limits: &str) -> String {
+    format!(
+        "quipu: {{store: {{first_flush: 1s, flush_interval: 1s, backfill_interval: 3s, wal_segment_size: 1MB, \
+         merge_interval: 1s, gc_delay: 20s, {limits} s3: {{endpoint: 'http://{endpoint}', region: us-east-1, \
+         access_key_id: key, secret_access_key: secret, allow_http: true, request_timeout: 2s, \
+         retry_timeout: 6s}}}}}}\n"
+    )
+}
+
+/// The parts of the test.
+struct Stage {
+    folder: Folder,
+    clock: Clock,
+    senders: Vec<Arc<Sender>>,
+    moto: String,
+}
+
+impl Stage {
+    async fn start(&self, endpoint: &str, limits: &str) -> Quipu {
+        let wal = format!("--wal.path={}", self.folder.path().join("wal").display());
+        let mut quipu = Quipu::spawn(self.folder.path(), &config(endpoint, limits), STORAGE, &[wal]);
+        assert!(quipu.is_ready().await, "it ended by itself while it started");
+        quipu
+    }
+
+    fn counts(&self) -> Counts {
+        self.senders.iter().map(|sender| sender.counts()).fold(Counts::default(), |sum, one| Counts {
+            acknowledged: sum.acknowledged + one.acknowledged,
+            refused: sum.refused + one.refused,
+            resent: sum.resent + one.resent,
+        })
+    }
+
+    fn load(&self, server: &Server, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+        let run = |sender: &Arc<Sender>| {
+            Pools::current().spawn_io(Arc::clone(sender).run(server.clone(), stop.clone(), PERIOD))
+        };
+        self.senders.iter().map(run).collect()
+    }
+
+    /// Waits for something of the counts, at most a minute.
+    async fn until(&self, what: &str, holds: impl Fn(Counts) -> bool) {
+        for _ in 0..1_200 {
+            if holds(self.counts()) {
+                return;
+            }
+            self.clock.sleep(Duration::from_millis(50)).await;
+        }
+        panic!("a minute passed before {what}: {:?}", self.counts());
+    }
+
+    /// Everything sent so far, sample by sample and counted.
+    async fn check(&self, quipu: &Quipu) -> u64 {
+        for sender in &self.senders {
+            check::pushed(quipu, sender, 0..sender.sent()).await.expect("nobody kills it");
+        }
+        let rows: u64 = self.senders.iter().map(|sender| sender.stored(sender.sent()).0).sum();
+        assert_eq!(check::sql(quipu).await.into_values().sum::<u64>(), rows);
+        rows
+    }
+
+    async fn rows_in_files(&self) -> u64 {
+        let options = ObjectsOptions {
+            endpoint: Some(format!("http://{}", self.moto)),
+            region: Some("us-east-1".to_owned()),
+            access_key_id: Some("key".to_owned()),
+            secret_access_key: Some("secret".to_owned()),
+            allow_http: true,
+            ..ObjectsOptions::default()
+        };
+        let objects = Objects::open(STORAGE, &options, &Disk::real(), &Pools::current()).await;
+        check::rows_in_files(&objects.expect("good options")).await
+    }
+}
+
+/// A metric of quipu's own.
+async fn own(quipu: &Quipu, name: &str) -> f64 {
+    let answer = quipu.client.get(format!("{}/metrics", quipu.http)).send().await.expect("quipu answers");
+    let text = answer.text().await.expect("a body");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in:\n{text}"))
+}
+
+/// The store errs for a while, and then it is away until the limits of memory and WAL are felt.
+async fn trouble(stage: &Stage, quipu: &Quipu, proxy: &Proxy) {
+    let before = own(quipu, "quipu_flushes_total").await;
+    proxy.set(Mood::Erring);
+    stage.clock.sleep(ERRING).await;
+    let flushes = own(quipu, "quipu_flushes_total").await - before;
+    let failed = own(quipu, "quipu_flush_failures_total").await;
+    let erring = stage.counts();
+    proxy.set(Mood::Down);
+    stage.until("writes went on without a store", |now| now.acknowledged > erring.acknowledged + 10).await;
+    stage.until("a limit was felt", |now| now.refused > erring.refused + 10).await;
+    assert_eq!(quipu.status("/-/healthy").await, Some(200));
+    let away = stage.counts();
+    eprintln!(
+        "s3: {flushes} flushes got through an erring store and {failed} failed; {} requests were acknowledged \
+         without a store before the first refusals",
+        away.acknowledged - erring.acknowledged
+    );
+}
+
+async fn make_bucket(moto: &str) {
+    let put = reqwest::Client::new().put(format!("http://{moto}/bucket")).send().await;
+    assert!(put.expect("moto answers").status().is_success(), "no bucket");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erring_object_store_loses_nothing() {
+    let Some((_running, moto)) = moto_server().await else { return };
+    make_bucket(&moto).await;
+    let clock = Clock::real();
+    let mut dice = seed("s3", clock);
+    let proxy = Proxy::start(&moto, Dice(dice.next()), clock).await;
+    let base = clock.now_ms();
+    let habits = [Habit::default(), Habit { old: true, resends: false }, Habit { old: false, resends: true }];
+    let senders = habits.iter().zip(0..).map(|(habit, n)| Sender::new(n, base, *habit)).collect();
+    let stage = Stage { folder: Folder::new(), clock, senders, moto };
+    let mut quipu = stage.start(&proxy.address, "memory_limit: 8MB, wal_limit: 2MB,").await;
+    let (server, stop) = (Server::of(&quipu), Shutdown::new());
+    let load = stage.load(&server, &stop);
+    stage.until("anything was acknowledged", |now| now.acknowledged > 30).await;
+    trouble(&stage, &quipu, &proxy).await;
+    // In trouble the process may die as well: the WAL has what the store has not.
+    proxy.set(Mood::Well);
+    let away = stage.counts();
+    stage.until("writes went on by themselves", |now| now.acknowledged > away.acknowledged + 10).await;
+    stop.stop();
+    for task in load {
+        task.await.expect("the load does not panic");
+    }
+    quipu
+        .wait_for("everything was flushed by itself", || async {
+            own(&quipu, "quipu_buffered_samples").await == 0.0
+        })
+        .await;
+    let flushed = stage.check(&quipu).await;
+    quipu.kill();
+    let mut quipu = stage.start(&proxy.address, "").await;
+    assert_eq!(stage.check(&quipu).await, flushed, "after a restart");
+    let flushed = kill_in_trouble(&stage, &mut quipu, &proxy).await;
+    let in_files = stage.rows_in_files().await;
+    let Counts { acknowledged, refused, resent } = stage.counts();
+    let most = flushed + resent * REQUEST_ROWS;
+    assert!((flushed..=most).contains(&in_files), "{in_files} rows in files of {flushed}");
+    let acts = proxy.counts();
+    eprintln!(
+        "s3: {acknowledged} requests acknowledged, {refused} refused, {resent} sent again, {flushed} samples, \
+         {in_files} rows in files; the proxy: {acts:?}"
+    );
+    assert!(acts.len() == 9, "something never happened: {acts:?}");
+}
+
+/// Killed while the store errs, started again when it is well. Answers the samples that are stored then.
+async fn kill_in_trouble(stage: &Stage, quipu: &mut Quipu, proxy: &Proxy) -> u64 {
+    let (server, stop) = (Server::of(quipu), Shutdown::new());
+    let load = stage.load(&server, &stop);
+    proxy.set(Mood::Erring);
+    stage.clock.sleep(Duration::from_secs(4)).await;
+    quipu.kill();
+    proxy.set(Mood::Well);
+    for task in load {
+        task.await.expect("the load does not panic");
+    }
+    let again = stage.start(&proxy.address, "").await;
+    stage.check(&again).await;
+    assert_eq!(again.post("/-/flush").await, 200);
+    let rows = stage.check(&again).await;
+    again.stop().await;
+    rows
+}
