@@ -6,8 +6,8 @@
 //!   senders (know every request's fate) ─ writes ──▶ quipu ─▶ files, or S3 behind a faulty proxy
 //!   check: PromQL sample by sample, SQL, rows in the log ◀─┘
 //! ```
-//! In the kill loop a *life* is one process: it is started, checked against everything sent before while new load
-//! already runs, flushed and merged without pause, and ended at a fault point or at a random moment. Every choice
+//! In the kill loop a *life* is one process: it is started, scrapes at once, is held against everything sent before,
+//! is written to, flushed and merged without pause, and ends at a fault point or at a random moment. Every choice
 //! comes from one printed seed (`QUIPU_KILL_SEED`); what the threads of two processes make of it does not.
 //! `QUIPU_KILL_ROUNDS` sets the number of kills.
 
@@ -43,8 +43,10 @@ const LEAST: u64 = 5;
 /// Samples per second of scrapes and remote write together, over all lives.
 const LEAST_RATE: u64 = 5_000;
 /// Each sender writes 400 samples in so much time.
-const PERIOD: Duration = Duration::from_millis(180);
+const PERIOD: Duration = Duration::from_millis(160);
 const FLUSH_PAUSE: Duration = Duration::from_millis(300);
+/// Requests of earlier lives that each check reads again one by one; their sum is checked in any case.
+const LOOK_BACK: usize = 10;
 /// A life that has not reached its point by then is killed.
 const PATIENCE: Duration = Duration::from_secs(7);
 
@@ -63,6 +65,10 @@ const PLAN: [(&str, u64); 11] = [
     ("merge.file", 2),
     ("merge.committed", 2),
 ];
+
+/// Jobs of their own accord: late where a point is armed, so that the life is checked before it ends.
+const EAGER: &str = "first_flush: 2s, merge_interval: 1s";
+const LATE: &str = "first_flush: 5s, merge_interval: 2500ms";
 
 /// `SplitMix64`: small, seeded, good enough to choose what happens next.
 struct Dice(u64);
@@ -140,8 +146,24 @@ struct Tally {
     random: u64,
     while_starting: u64,
     checks: u64,
-    /// Samples and milliseconds of each life.
-    load: Vec<(u64, u64)>,
+    load: Vec<Load>,
+}
+
+/// What a life was given to do. It scrapes from its start on; what is pushed comes after its check.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    pushed: u64,
+    load_ms: i64,
+    scraped: u64,
+    life_ms: i64,
+}
+
+impl Load {
+    /// Samples per second.
+    fn rate(self) -> u64 {
+        let per_second = |rows: u64, ms: i64| rows * 1_000 / ms.unsigned_abs().max(1);
+        per_second(self.pushed, self.load_ms) + per_second(self.scraped, self.life_ms)
+    }
 }
 
 impl Tally {
@@ -152,10 +174,15 @@ impl Tally {
 
     /// Samples per second: least, middle, over everything.
     fn rates(&self) -> (u64, u64, u64) {
-        let mut rates: Vec<u64> = self.load.iter().map(|(rows, ms)| rows * 1_000 / ms.max(&1)).collect();
+        let mut rates: Vec<u64> = self.load.iter().map(|load| load.rate()).collect();
         rates.sort_unstable();
-        let (rows, ms) = self.load.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        (rates.first().copied().unwrap_or(0), rates[rates.len() / 2], rows * 1_000 / ms.max(1))
+        let all = self.load.iter().fold(Load::default(), |sum, one| Load {
+            pushed: sum.pushed + one.pushed,
+            load_ms: sum.load_ms + one.load_ms,
+            scraped: sum.scraped + one.scraped,
+            life_ms: sum.life_ms + one.life_ms,
+        });
+        (rates.first().copied().unwrap_or(0), rates[rates.len() / 2], all.rate())
     }
 }
 
@@ -169,6 +196,8 @@ struct World {
     senders: Vec<Arc<Sender>>,
     /// Requests of each sender that were sent up to the end of the life before the last.
     settled: Vec<usize>,
+    /// The last life ended before it was checked.
+    unchecked: bool,
     tally: Tally,
 }
 
@@ -188,6 +217,7 @@ impl World {
             targets: Targets::start().await,
             settled: vec![0; senders.len()],
             senders,
+            unchecked: false,
             tally: Tally::default(),
         }
     }
@@ -196,7 +226,7 @@ impl World {
         self.folder.path().join("data")
     }
 
-    fn spawn(&self, scrapes: bool, flags: &[String]) -> Quipu {
+    fn spawn(&self, scrapes: bool, pace: &str, flags: &[String]) -> Quipu {
         let job = |n| {
             let address = &self.targets.address;
             format!("{{job_name: t{n}, metrics_path: /{n}, static_configs: [{{targets: ['{address}']}}]}}")
@@ -205,23 +235,24 @@ impl World {
         let config = format!(
             "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
              scrape_configs: [{}]\n\
-             quipu: {{store: {{first_flush: 2s, flush_interval: 1s, backfill_interval: 3s, \
-             wal_segment_size: 1MB, merge_interval: 1s, gc_delay: 15s}}}}\n",
+             quipu: {{store: {{{pace}, flush_interval: 1s, backfill_interval: 5s, wal_segment_size: 1MB, \
+             gc_delay: 15s}}}}\n",
             jobs.join(", ")
         );
         Quipu::spawn(self.folder.path(), &config, &self.data().display().to_string(), flags)
     }
 
     fn end(&mut self, point: &'static str) -> End {
-        let visits = match point {
-            "append.logged" => 100,
-            "flush.file" | "flush.table" => 14,
-            "commit.begun" | "commit.written" => 20,
-            "flush.frozen" | "flush.committed" | "wal.release" => 4,
-            "merge.read" | "merge.file" | "merge.committed" => 3,
-            _ => 1,
+        // The first visit that may be chosen, so that most lives are checked before they end, and how many.
+        let (first, visits) = match point {
+            "append.logged" => (40, 60),
+            "flush.file" | "flush.table" => (1, 14),
+            "commit.begun" | "commit.written" => (1, 20),
+            "flush.frozen" | "flush.committed" | "wal.release" => (1, 4),
+            "merge.read" | "merge.file" | "merge.committed" => (1, 3),
+            _ => (1, 1),
         };
-        End::Point(point, 1 + self.dice.below(visits))
+        End::Point(point, first + self.dice.below(visits))
     }
 
     /// The points of the next lives in random order; `None` is a SIGKILL at a random time.
@@ -258,47 +289,44 @@ impl World {
 
     /// One process, from start to end.
     async fn live(&mut self, end: End) {
-        let flags = match end {
-            End::Point(name, visit) => vec![format!("--fault-point={name}:{visit}")],
-            End::Random(_) => Vec::new(),
+        let (pace, flags) = match end {
+            End::Point(name, visit) => (LATE, vec![format!("--fault-point={name}:{visit}")]),
+            End::Random(_) => (EAGER, Vec::new()),
         };
         let from_ms = self.clock.now_ms();
-        let mut quipu = self.spawn(true, &flags);
+        let mut quipu = self.spawn(true, pace, &flags);
         assert!(quipu.is_ready().await, "it ended by itself while it started: {:?}", quipu.kill());
+        let start_ms = self.clock.now_ms() - from_ms;
         let server = Server::of(&quipu);
         for sender in &self.senders {
             sender.resend(&server).await;
         }
         let sent: Vec<usize> = self.senders.iter().map(|sender| sender.sent()).collect();
+        self.unchecked = self.check(&quipu, &sent).await.is_none();
+        let check_ms = self.clock.now_ms() - from_ms - start_ms;
         let before = self.acknowledged();
-        let begun = self.clock.monotonic();
         let stop = Shutdown::new();
         let mut load: Vec<JoinHandle<()>> = Vec::new();
         for sender in &self.senders {
             let run = Arc::clone(sender).run(server.clone(), stop.clone(), PERIOD);
             load.push(Pools::current().spawn_io(run));
         }
-        if matches!(end, End::Random(_)) {
-            load.push(Pools::current().spawn_io(keep_flushing(server.clone(), stop.clone())));
-        }
-        let checked = self.check(&quipu, &sent).await.is_some();
-        self.tally.checks += u64::from(checked);
-        if matches!(end, End::Point(..)) {
-            load.push(Pools::current().spawn_io(keep_flushing(server, stop.clone())));
-        }
+        load.push(Pools::current().spawn_io(keep_flushing(server, stop.clone())));
         let wait = if let End::Random(wait) = end { wait } else { PATIENCE };
         self.wait_for_end(&mut quipu, wait).await;
         let status = quipu.kill();
+        let life_ms = self.clock.now_ms() - from_ms - start_ms;
         self.targets.end_life(from_ms, self.clock.now_ms());
-        let took = self.clock.monotonic().saturating_sub(begun);
         stop.stop();
         for task in load {
             task.await.expect("the load does not panic");
         }
-        let rows = (self.acknowledged() - before) * REQUEST_ROWS;
-        self.tally.load.push((rows, u64::try_from(took.as_millis()).expect("a short life")));
-        if checked {
+        let pushed = (self.acknowledged() - before) * REQUEST_ROWS;
+        let load_ms = life_ms - check_ms;
+        self.tally.load.push(Load { pushed, load_ms, scraped: 0, life_ms });
+        if !self.unchecked {
             self.settled = sent;
+            self.tally.checks += 1;
         }
         match (end, status.signal()) {
             (End::Point(name, _), Some(6)) => *self.tally.at.entry(name).or_default() += 1,
@@ -306,7 +334,8 @@ impl World {
             (end, _) => panic!("{end:?} became {status}"),
         }
         self.tally.lives += 1;
-        eprintln!("{from_ms}: {end:?}: {status}, checked: {checked}, {} ms", took.as_millis());
+        let looked = if self.unchecked { "not checked" } else { "checked" };
+        eprintln!("{end:?}: {status}, {looked}; start {start_ms} ms, check {check_ms} ms, load {load_ms} ms");
     }
 
     fn acknowledged(&self) -> u64 {
@@ -325,17 +354,17 @@ impl World {
     async fn check(&mut self, quipu: &Quipu, sent: &[usize]) -> Option<()> {
         let found = check::scraped(quipu, &self.targets).await?;
         if let Some(last) = self.tally.load.last_mut() {
-            last.0 += found;
+            last.scraped += found;
         }
-        check::scraped_totals(quipu, &self.targets, self.begun_ms).await?;
+        check::scraped_total(quipu, &self.targets, self.begun_ms).await?;
         for (sender, (sent, settled)) in self.senders.iter().zip(sent.iter().zip(&self.settled)) {
             check::pushed(quipu, sender, *settled..*sent).await?;
             // Another part of what was good before: flush and merge wrote it again since.
-            let len = (*settled).min(40);
+            let len = (*settled).min(LOOK_BACK);
             let from = self.dice.below((*settled - len) as u64 + 1);
             let from = usize::try_from(from).expect("a number of requests");
             check::pushed(quipu, sender, from..from + len).await?;
-            check::pushed_totals(quipu, sender, *sent).await?;
+            check::pushed_total(quipu, sender, *sent).await?;
         }
         Some(())
     }
@@ -343,7 +372,7 @@ impl World {
     /// Kills a process that is on its way up: recovery must stand that as well.
     async fn kill_while_starting(&mut self) {
         let wait = 20 + self.dice.below(400);
-        let mut quipu = self.spawn(false, &[]);
+        let mut quipu = self.spawn(false, EAGER, &[]);
         self.clock.sleep(Duration::from_millis(wait)).await;
         let status = quipu.kill();
         assert_eq!(status.signal(), Some(9), "it ended by itself while it started");
@@ -352,7 +381,7 @@ impl World {
 
     /// Everything once more, after the last kill and after a last flush; then the rows in the files.
     async fn check_all(&mut self) {
-        let mut quipu = self.spawn(false, &[]);
+        let mut quipu = self.spawn(false, EAGER, &[]);
         assert!(quipu.is_ready().await, "it ended by itself while it started");
         let sent: Vec<usize> = self.senders.iter().map(|sender| sender.sent()).collect();
         self.settled = vec![0; sent.len()];
@@ -438,13 +467,18 @@ fn commits_since_checkpoint(data: &Path) -> u64 {
 async fn nothing_acknowledged_is_lost_by_kills() {
     let rounds = setting("QUIPU_KILL_ROUNDS").unwrap_or(ROUNDS);
     let mut world = World::new().await;
-    for point in world.plan(rounds) {
+    let mut plan = world.plan(rounds);
+    while !plan.is_empty() {
+        // A life that ended before it was checked is followed by one that has time for it.
+        let calm = if world.unchecked { plan.iter().position(Option::is_none) } else { None };
+        let point = plan.swap_remove(calm.unwrap_or(0));
         if world.tally.lives > 0 && world.dice.below(8) == 0 {
             world.kill_while_starting().await;
         }
-        let end = match point.or_else(|| world.occasion()) {
+        let point = if world.unchecked { point } else { point.or_else(|| world.occasion()) };
+        let end = match point {
             Some(point) => world.end(point),
-            None => End::Random(Duration::from_millis(100 + world.dice.below(900))),
+            None => End::Random(Duration::from_millis(300 + world.dice.below(1_200))),
         };
         world.live(end).await;
     }

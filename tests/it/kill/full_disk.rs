@@ -12,8 +12,10 @@ use super::{Dice, Folder, check, seed};
 use crate::peers::Quipu;
 
 const SIZE_KIB: u64 = 48 << 10;
-const CYCLES: usize = 4;
-const PERIOD: Duration = Duration::from_millis(20);
+const CYCLES: usize = 3;
+/// The most that is free when the disk counts as full, KiB.
+const ROOM_KIB: u64 = 600;
+const PERIOD: Duration = Duration::from_millis(30);
 
 /// A mounted tmpfs.
 struct Tmpfs(PathBuf);
@@ -85,21 +87,27 @@ async fn until_all(senders: &[Arc<Sender>], clock: Clock, what: &str, count: fn(
     panic!("30 s passed before {what}");
 }
 
-async fn settle(quipu: &Quipu, senders: &[Arc<Sender>], requests: &[usize]) {
-    for (sender, requests) in senders.iter().zip(requests) {
-        check::pushed(quipu, sender, 0..*requests).await.expect("nobody kills it");
+/// Requests of each sender, from those of an earlier look on.
+async fn settle(quipu: &Quipu, senders: &[Arc<Sender>], from: &[usize], to: &[usize]) {
+    for (sender, (from, to)) in senders.iter().zip(from.iter().zip(to)) {
+        check::pushed(quipu, sender, *from..*to).await.expect("nobody kills it");
     }
+}
+
+fn sent(senders: &[Arc<Sender>]) -> Vec<usize> {
+    senders.iter().map(|sender| sender.sent()).collect()
 }
 
 /// Load while the disk fills up and is freed again; answers how many flushes failed.
 async fn cycle(quipu: &Quipu, disk: &Tmpfs, senders: &[Arc<Sender>], dice: &mut Dice) -> u64 {
+    let before = sent(senders);
     let (server, stop) = (Server::of(quipu), Shutdown::new());
     let run = |sender: &Arc<Sender>| {
         Pools::current().spawn_io(Arc::clone(sender).run(server.clone(), stop.clone(), PERIOD))
     };
     let tasks: Vec<_> = senders.iter().map(run).collect();
     until_all(senders, quipu.clock, "anything was acknowledged", |sender| sender.counts().acknowledged).await;
-    disk.fill(dice.below(1_500));
+    disk.fill(dice.below(ROOM_KIB));
     until_all(senders, quipu.clock, "the disk was full", |sender| sender.counts().refused).await;
     let mut failed = 0;
     for _ in 0..3 {
@@ -109,8 +117,8 @@ async fn cycle(quipu: &Quipu, disk: &Tmpfs, senders: &[Arc<Sender>], dice: &mut 
     }
     assert_eq!(quipu.status("/-/healthy").await, Some(200));
     // A sender has one request on the way; what came before it is there although the disk is full.
-    let requests: Vec<usize> = senders.iter().map(|sender| sender.sent() - 1).collect();
-    settle(quipu, senders, &requests).await;
+    let until: Vec<usize> = senders.iter().map(|sender| sender.sent() - 1).collect();
+    settle(quipu, senders, &before, &until).await;
     disk.make_room();
     until_all(senders, quipu.clock, "writes went on", |sender| sender.counts().acknowledged).await;
     stop.stop();
@@ -139,8 +147,7 @@ async fn a_full_disk_refuses_and_recovers_by_itself() {
             quipu.kill();
             quipu = start(folder.path(), &data).await;
         }
-        let requests: Vec<usize> = senders.iter().map(|sender| sender.sent()).collect();
-        settle(&quipu, &senders, &requests).await;
+        settle(&quipu, &senders, &[0; 3], &sent(&senders)).await;
         let rows: u64 = senders.iter().map(|sender| sender.stored(sender.sent()).0).sum();
         assert_eq!(check::sql(&quipu).await.into_values().sum::<u64>(), rows, "cycle {round}");
     }

@@ -23,7 +23,7 @@ const DELAY_MS: u64 = 800;
 pub(super) enum Mood {
     /// Every request is answered.
     Well,
-    /// Two of five requests go wrong in one way or another.
+    /// One of three requests goes wrong in one way or another.
     Erring,
     /// Nothing is answered, and nothing reaches the server.
     Down,
@@ -46,14 +46,21 @@ pub(super) enum Act {
     LieAfter,
 }
 
-const GOES_WRONG: [Act; 8] = [
+/// What costs seconds is rarer.
+const GOES_WRONG: [Act; 14] = [
+    Act::Delay,
     Act::Delay,
     Act::Answer500,
+    Act::Answer500,
     Act::Answer503,
+    Act::Answer503,
+    Act::DropBefore,
     Act::DropBefore,
     Act::HangBefore,
     Act::DropAfter,
+    Act::DropAfter,
     Act::HangAfter,
+    Act::LieAfter,
     Act::LieAfter,
 ];
 const IS_DOWN: [Act; 4] = [Act::Answer503, Act::DropBefore, Act::Answer500, Act::HangBefore];
@@ -69,14 +76,26 @@ pub(super) struct Proxy {
 struct State {
     mood: Mood,
     dice: Dice,
+    /// What goes wrong next: a shuffled [`GOES_WRONG`], so that everything comes soon.
+    deck: Vec<Act>,
     counts: BTreeMap<Act, u64>,
+}
+
+impl State {
+    fn draw(&mut self) -> Act {
+        if self.deck.is_empty() {
+            self.deck = GOES_WRONG.to_vec();
+            self.dice.shuffle(&mut self.deck);
+        }
+        self.deck.pop().expect("the deck was filled")
+    }
 }
 
 impl Proxy {
     pub(super) async fn start(upstream: &str, dice: Dice, clock: Clock) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
-        let state = Mutex::new(State { mood: Mood::Well, dice, counts: BTreeMap::new() });
+        let state = Mutex::new(State { mood: Mood::Well, dice, deck: Vec::new(), counts: BTreeMap::new() });
         let proxy = Arc::new(Self { address, upstream: upstream.to_owned(), clock, state });
         let serving = Arc::clone(&proxy);
         drop(Pools::current().spawn_io(async move {
@@ -104,14 +123,11 @@ impl Proxy {
 
     fn choose(&self) -> Act {
         let state = &mut *self.state();
-        let pick = |dice: &mut Dice, acts: &[Act]| {
-            acts[usize::try_from(dice.below(acts.len() as u64)).expect("an index")]
-        };
         let act = match state.mood {
             Mood::Well => Act::Pass,
-            Mood::Erring if state.dice.below(5) < 3 => Act::Pass,
-            Mood::Erring => pick(&mut state.dice, &GOES_WRONG),
-            Mood::Down => pick(&mut state.dice, &IS_DOWN),
+            Mood::Erring if state.dice.below(3) > 0 => Act::Pass,
+            Mood::Erring => state.draw(),
+            Mood::Down => IS_DOWN[usize::try_from(state.dice.below(IS_DOWN.len() as u64)).expect("an index")],
         };
         *state.counts.entry(act).or_default() += 1;
         act

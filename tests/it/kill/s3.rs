@@ -14,7 +14,10 @@ use crate::peers::{Quipu, moto_server};
 /// Bucket and prefix.
 const STORAGE: &str = "s3://bucket/some/prefix";
 const ERRING: Duration = Duration::from_secs(12);
-const PERIOD: Duration = Duration::from_millis(60);
+/// Each sender writes 400 samples in so much time; what the store cannot take for a while fits into memory.
+const PERIOD: Duration = Duration::from_millis(250);
+/// The same where the limits are to be felt.
+const FAST: Duration = Duration::from_millis(20);
 
 /// The configuration; small limits where a slow store shall be felt.
 fn config(endpoint: &str, limits: &str) -> String {
@@ -50,11 +53,12 @@ impl Stage {
         })
     }
 
-    fn load(&self, server: &Server, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+    fn load(&self, quipu: &Quipu, period: Duration) -> Load {
+        let (server, stop) = (Server::of(quipu), Shutdown::new());
         let run = |sender: &Arc<Sender>| {
-            Pools::current().spawn_io(Arc::clone(sender).run(server.clone(), stop.clone(), PERIOD))
+            Pools::current().spawn_io(Arc::clone(sender).run(server.clone(), stop.clone(), period))
         };
-        self.senders.iter().map(run).collect()
+        Load { tasks: self.senders.iter().map(run).collect(), stop }
     }
 
     /// Waits for something of the counts, at most a minute.
@@ -68,11 +72,16 @@ impl Stage {
         panic!("a minute passed before {what}: {:?}", self.counts());
     }
 
-    /// Everything sent so far, sample by sample and counted.
-    async fn check(&self, quipu: &Quipu) -> u64 {
+    /// Everything sent so far, sample by sample.
+    async fn settle(&self, quipu: &Quipu) {
         for sender in &self.senders {
             check::pushed(quipu, sender, 0..sender.sent()).await.expect("nobody kills it");
         }
+    }
+
+    /// The same, and how many rows SQL counts.
+    async fn check(&self, quipu: &Quipu) -> u64 {
+        self.settle(quipu).await;
         let rows: u64 = self.senders.iter().map(|sender| sender.stored(sender.sent()).0).sum();
         assert_eq!(check::sql(quipu).await.into_values().sum::<u64>(), rows);
         rows
@@ -92,6 +101,21 @@ impl Stage {
     }
 }
 
+/// Senders that run.
+struct Load {
+    tasks: Vec<JoinHandle<()>>,
+    stop: Shutdown,
+}
+
+impl Load {
+    async fn stop(self) {
+        self.stop.stop();
+        for task in self.tasks {
+            task.await.expect("the load does not panic");
+        }
+    }
+}
+
 /// A metric of quipu's own.
 async fn own(quipu: &Quipu, name: &str) -> f64 {
     let answer = quipu.client.get(format!("{}/metrics", quipu.http)).send().await.expect("quipu answers");
@@ -100,24 +124,47 @@ async fn own(quipu: &Quipu, name: &str) -> f64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in:\n{text}"))
 }
 
-/// The store errs for a while, and then it is away until the limits of memory and WAL are felt.
-async fn trouble(stage: &Stage, quipu: &Quipu, proxy: &Proxy) {
-    let before = own(quipu, "quipu_flushes_total").await;
+async fn drained(quipu: &Quipu) {
+    let empty = || async { own(quipu, "quipu_buffered_samples").await == 0.0 };
+    quipu.wait_for("everything was flushed by itself", empty).await;
+}
+
+/// The store errs for a while: flushes get through, sooner or later, and writers notice nothing.
+async fn erring(stage: &Stage, quipu: &Quipu, proxy: &Proxy) {
+    let load = stage.load(quipu, PERIOD);
+    stage.until("anything was acknowledged", |now| now.acknowledged > 30).await;
     proxy.set(Mood::Erring);
     stage.clock.sleep(ERRING).await;
-    let flushes = own(quipu, "quipu_flushes_total").await - before;
+    proxy.set(Mood::Well);
+    load.stop().await;
+    let Counts { acknowledged, refused, .. } = stage.counts();
+    assert_eq!(refused, 0, "there was room, {acknowledged} requests were acknowledged");
+    drained(quipu).await;
+    let flushes = own(quipu, "quipu_flushes_total").await;
     let failed = own(quipu, "quipu_flush_failures_total").await;
-    let erring = stage.counts();
-    proxy.set(Mood::Down);
-    stage.until("writes went on without a store", |now| now.acknowledged > erring.acknowledged + 10).await;
-    stage.until("a limit was felt", |now| now.refused > erring.refused + 10).await;
-    assert_eq!(quipu.status("/-/healthy").await, Some(200));
-    let away = stage.counts();
+    let took = stage.clock.monotonic();
     eprintln!(
-        "s3: {flushes} flushes got through an erring store and {failed} failed; {} requests were acknowledged \
-         without a store before the first refusals",
-        away.acknowledged - erring.acknowledged
+        "s3: {took:?}: {acknowledged} requests acknowledged while the store erred; {flushes} flushes, \
+         {failed} failed ones"
     );
+}
+
+/// The store is away until a limit is felt, and comes back.
+async fn away(stage: &Stage, quipu: &Quipu, proxy: &Proxy) {
+    let before = stage.counts();
+    proxy.set(Mood::Down);
+    let load = stage.load(quipu, FAST);
+    stage.until("writes went on without a store", |now| now.acknowledged > before.acknowledged + 10).await;
+    stage.until("a limit was felt", |now| now.refused > before.refused + 10).await;
+    assert_eq!(quipu.status("/-/healthy").await, Some(200));
+    proxy.set(Mood::Well);
+    let (full, felt) = (stage.counts(), stage.clock.monotonic());
+    stage.until("writes went on by themselves", |now| now.acknowledged > full.acknowledged + 10).await;
+    load.stop().await;
+    drained(quipu).await;
+    let acknowledged = full.acknowledged - before.acknowledged;
+    let took = stage.clock.monotonic();
+    eprintln!("s3: {took:?}: {acknowledged} requests acknowledged while it was away, refusals by {felt:?}");
 }
 
 async fn make_bucket(moto: &str) {
@@ -137,27 +184,13 @@ async fn an_erring_object_store_loses_nothing() {
     let senders = habits.iter().zip(0..).map(|(habit, n)| Sender::new(n, base, *habit)).collect();
     let stage = Stage { folder: Folder::new(), clock, senders, moto };
     let mut quipu = stage.start(&proxy.address, "memory_limit: 8MB, wal_limit: 2MB,").await;
-    let (server, stop) = (Server::of(&quipu), Shutdown::new());
-    let load = stage.load(&server, &stop);
-    stage.until("anything was acknowledged", |now| now.acknowledged > 30).await;
-    trouble(&stage, &quipu, &proxy).await;
-    // In trouble the process may die as well: the WAL has what the store has not.
-    proxy.set(Mood::Well);
-    let away = stage.counts();
-    stage.until("writes went on by themselves", |now| now.acknowledged > away.acknowledged + 10).await;
-    stop.stop();
-    for task in load {
-        task.await.expect("the load does not panic");
-    }
-    quipu
-        .wait_for("everything was flushed by itself", || async {
-            own(&quipu, "quipu_buffered_samples").await == 0.0
-        })
-        .await;
-    let flushed = stage.check(&quipu).await;
+    erring(&stage, &quipu, &proxy).await;
+    stage.settle(&quipu).await;
+    away(&stage, &quipu, &proxy).await;
+    stage.settle(&quipu).await;
     quipu.kill();
     let mut quipu = stage.start(&proxy.address, "").await;
-    assert_eq!(stage.check(&quipu).await, flushed, "after a restart");
+    stage.check(&quipu).await;
     let flushed = kill_in_trouble(&stage, &mut quipu, &proxy).await;
     let in_files = stage.rows_in_files().await;
     let Counts { acknowledged, refused, resent } = stage.counts();
@@ -168,20 +201,17 @@ async fn an_erring_object_store_loses_nothing() {
         "s3: {acknowledged} requests acknowledged, {refused} refused, {resent} sent again, {flushed} samples, \
          {in_files} rows in files; the proxy: {acts:?}"
     );
-    assert!(acts.len() == 9, "something never happened: {acts:?}");
+    assert_eq!(acts.len(), 9, "something never happened: {acts:?}");
 }
 
 /// Killed while the store errs, started again when it is well. Answers the samples that are stored then.
 async fn kill_in_trouble(stage: &Stage, quipu: &mut Quipu, proxy: &Proxy) -> u64 {
-    let (server, stop) = (Server::of(quipu), Shutdown::new());
-    let load = stage.load(&server, &stop);
+    let load = stage.load(quipu, PERIOD);
     proxy.set(Mood::Erring);
     stage.clock.sleep(Duration::from_secs(4)).await;
     quipu.kill();
     proxy.set(Mood::Well);
-    for task in load {
-        task.await.expect("the load does not panic");
-    }
+    load.stop().await;
     let again = stage.start(&proxy.address, "").await;
     stage.check(&again).await;
     assert_eq!(again.post("/-/flush").await, 200);
