@@ -44,11 +44,11 @@ const LEAST: u64 = 5;
 const LEAST_RATE: u64 = 5_000;
 /// Each sender writes 400 samples in so much time.
 const PERIOD: Duration = Duration::from_millis(160);
-const FLUSH_PAUSE: Duration = Duration::from_millis(300);
+const FLUSH_PAUSE: Duration = Duration::from_millis(200);
 /// Requests of earlier lives that each check reads again one by one; their sum is checked in any case.
 const LOOK_BACK: usize = 10;
 /// A life that has not reached its point by then is killed.
-const PATIENCE: Duration = Duration::from_secs(7);
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// The points of the plan, and how often each is armed. `collect.delete` and `checkpoint.begun` need files and
 /// commits of earlier lives; they are armed when there are enough.
@@ -153,7 +153,7 @@ struct Tally {
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
     pushed: u64,
-    load_ms: i64,
+    push_ms: i64,
     scraped: u64,
     life_ms: i64,
 }
@@ -162,7 +162,7 @@ impl Load {
     /// Samples per second.
     fn rate(self) -> u64 {
         let per_second = |rows: u64, ms: i64| rows * 1_000 / ms.unsigned_abs().max(1);
-        per_second(self.pushed, self.load_ms) + per_second(self.scraped, self.life_ms)
+        per_second(self.pushed, self.push_ms) + per_second(self.scraped, self.life_ms)
     }
 }
 
@@ -178,7 +178,7 @@ impl Tally {
         rates.sort_unstable();
         let all = self.load.iter().fold(Load::default(), |sum, one| Load {
             pushed: sum.pushed + one.pushed,
-            load_ms: sum.load_ms + one.load_ms,
+            push_ms: sum.push_ms + one.push_ms,
             scraped: sum.scraped + one.scraped,
             life_ms: sum.life_ms + one.life_ms,
         });
@@ -249,7 +249,7 @@ impl World {
             "flush.file" | "flush.table" => (1, 14),
             "commit.begun" | "commit.written" => (1, 20),
             "flush.frozen" | "flush.committed" | "wal.release" => (1, 4),
-            "merge.read" | "merge.file" | "merge.committed" => (1, 3),
+            "merge.read" | "merge.file" | "merge.committed" => (1, 2),
             _ => (1, 1),
         };
         End::Point(point, first + self.dice.below(visits))
@@ -322,8 +322,8 @@ impl World {
             task.await.expect("the load does not panic");
         }
         let pushed = (self.acknowledged() - before) * REQUEST_ROWS;
-        let load_ms = life_ms - check_ms;
-        self.tally.load.push(Load { pushed, load_ms, scraped: 0, life_ms });
+        let push_ms = life_ms - check_ms;
+        self.tally.load.push(Load { pushed, push_ms, scraped: 0, life_ms });
         if !self.unchecked {
             self.settled = sent;
             self.tally.checks += 1;
@@ -335,7 +335,7 @@ impl World {
         }
         self.tally.lives += 1;
         let looked = if self.unchecked { "not checked" } else { "checked" };
-        eprintln!("{end:?}: {status}, {looked}; start {start_ms} ms, check {check_ms} ms, load {load_ms} ms");
+        eprintln!("{end:?}: {status}, {looked}; start {start_ms} ms, check {check_ms} ms, load {push_ms} ms");
     }
 
     fn acknowledged(&self) -> u64 {

@@ -17,7 +17,7 @@ use quipu::runtime::Pools;
 /// How many there are.
 pub(super) const TARGETS: usize = 2;
 /// Series of each.
-pub(super) const SERIES: u16 = 400;
+pub(super) const SERIES: u16 = 200;
 
 /// All targets behind one port.
 pub(super) struct Targets {
