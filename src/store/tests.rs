@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::model::{Labels, Matcher, STALE_NAN};
+use crate::runtime::{FaultyStore, RequestFault};
 
 const NOW: i64 = 1_800_000_000_000;
 
@@ -79,10 +81,8 @@ async fn rows_come_back_from_buffer_file_and_restart() {
     assert_eq!(store.inner.tenants.buffered().rows, 0, "the buffer has let go");
     assert_eq!(read(&store, vec![Matcher::equal("__name__", "up")]).await, expected);
     write(&store, &[("up", "1")], &[(NOW - 15_000, 7.0)]).await;
-    assert_eq!(
-        read(&store, vec![Matcher::equal("n", "1"), Matcher::equal("__name__", "up")]).await[0].1[1].1,
-        7.0
-    );
+    let one = read(&store, vec![Matcher::equal("n", "1"), Matcher::equal("__name__", "up")]).await;
+    assert_eq!(one[0].1[1].1.to_bits(), 7.0_f64.to_bits());
     assert_eq!(read_snapshot(&snapshot, vec![Matcher::equal("__name__", "up")]).await, expected);
     store.close().await.unwrap();
     drop((store, snapshot));
@@ -115,6 +115,31 @@ async fn backfill_replaces_what_was_live_once() {
     assert!(
         store.accepts(NOW + time::DAY_MS + 60_000).is_err() && store.accepts(time::OLDEST_MS - 1).is_err()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_midnight_during_a_flush_changes_no_order() {
+    let midnight = time::day_start(time::day_of(NOW) + 1);
+    let clock = Clock::manual(midnight - 10_000);
+    let remote = FaultyStore::new(1, clock);
+    let bench = Bench { objects: remote.objects(), disk: Disk::simulated(1, clock), clock };
+    let store = bench.open().await;
+    // Live today, backfill tomorrow.
+    let border = NOW - time::DAY_MS;
+    write(&store, &[("m", "1")], &[(NOW, 1.0)]).await;
+    remote.plan([RequestFault::Late(Duration::from_mins(1))]);
+    let writes = async {
+        clock.sleep(Duration::from_secs(1)).await;
+        write(&store, &[("m", "1")], &[(border, 1.0)]).await;
+        clock.sleep(Duration::from_secs(20)).await;
+        write(&store, &[("m", "1")], &[(border, 2.0)]).await;
+    };
+    let (flushed, ()) = tokio::join!(store.flush(), writes);
+    flushed.unwrap();
+    for _ in 0..2 {
+        assert_eq!(read(&store, Vec::new()).await[0].1, [(border, 2.0), (NOW, 1.0)], "the later value wins");
+        store.flush().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,23 +199,23 @@ async fn a_day_of_flushes_stays_a_dozen_files_and_changes_nothing() {
             .await;
         store.flush().await.unwrap();
         store.inner.merger.merge_tiers(&tables()).await.unwrap();
-        most = most.max(tables().version(crate::model::Table::Samples).files().len());
+        most = most.max(tables().version(Table::Samples).files().len());
     }
     assert!(most <= 14, "{most} files at a time");
     let expected = read(&store, Vec::new()).await;
     assert_eq!(expected[0].1.len(), 61);
     assert_eq!(expected[0].1[0], (NOW - 5, 59.0));
     store.merge_day(&Tenant::default(), time::day_of(NOW)).await.unwrap();
-    for table in crate::model::Table::COMMIT_ORDER {
+    for table in Table::COMMIT_ORDER {
         assert!(tables().version(table).files().len() <= 1, "{table:?}");
     }
     assert_eq!(read(&store, Vec::new()).await, expected);
-    assert_eq!(tables().version(crate::model::Table::Series).rows(), 2, "one row per series and day");
+    assert_eq!(tables().version(Table::Series).rows(), 2, "one row per series and day");
     let mut collector = jobs::Collector::default();
     let ground = &store.inner.merger.ground;
     let early = collector.collect(ground, &tables(), store.inner.settings.gc_delay).await.unwrap();
     assert_eq!(early, 0, "readers may still use what was merged");
-    let late = collector.collect(ground, &tables(), std::time::Duration::ZERO).await.unwrap();
+    let late = collector.collect(ground, &tables(), Duration::ZERO).await.unwrap();
     assert!(late > 100, "{late}");
     store.close().await.unwrap();
     drop(store);

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use quipu::runtime::Clock;
+use quipu::wire::remote_write::{SeriesToWrite, encode};
 use serde_json::Value;
 
 /// A program that is ended with the test, by its pid.
@@ -74,7 +75,7 @@ impl Quipu {
             .arg(format!("--storage.path={data}"))
             .arg(format!("--web.listen-address=127.0.0.1:{http_port}"))
             .arg(format!("--pg.listen-address=127.0.0.1:{pg_port}"))
-            .arg("--web.enable-lifecycle")
+            .args(["--web.enable-lifecycle", "--web.enable-admin-api"])
             .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::from(log.expect("a log file")))
@@ -137,14 +138,16 @@ impl Quipu {
     }
 
     pub(crate) async fn query(&self, promql: &str) -> Value {
-        let request = self.client.get(format!("{}/api/v1/query", self.http)).query(&[("query", promql)]);
-        let text = request.send().await.expect("quipu answers").text().await.expect("a body");
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{promql}: {e}: {text}"))
+        query(&self.client, &self.http, promql).await
     }
 
     pub(crate) async fn value(&self, promql: &str) -> Option<f64> {
-        let answer = self.query(promql).await;
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+        first_value(&self.query(promql).await)
+    }
+
+    /// Remote write of a few series; it must be taken whole.
+    pub(crate) async fn write(&self, series: &[SeriesToWrite<'_>]) {
+        remote_write_to(&self.client, &self.http, series).await;
     }
 
     /// SIGTERM, and whether it ended with 0 within 10 s.
@@ -161,6 +164,71 @@ impl Quipu {
         }
         panic!("still running 10 s after SIGTERM");
     }
+}
+
+/// Prometheus 3.5 of Debian sid: the oracle of the differential test and a peer end to end.
+pub(crate) struct Prometheus {
+    process: Running,
+    pub(crate) http: String,
+}
+
+impl Prometheus {
+    fn program() -> PathBuf {
+        let peers = std::env::vars().find(|(name, _)| name == "QUIPU_TEST_PEERS").map(|(_, value)| value);
+        let folder = peers.map_or_else(|| PathBuf::from("no-peers"), PathBuf::from);
+        folder.join("prometheus-sid/usr/bin/prometheus")
+    }
+
+    pub(crate) async fn value(&self, promql: &str) -> Option<f64> {
+        first_value(&query(&reqwest::Client::new(), &self.http, promql).await)
+    }
+
+    /// As [`have`].
+    pub(crate) fn is_there() -> bool {
+        have(&Self::program())
+    }
+
+    /// One in a folder of its own that takes remote write of any time and keeps it in one head. `$SELF` in the
+    /// configuration is its own address.
+    pub(crate) async fn start(folder: &Path, config: &str, flags: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let file = folder.join("peer.yml");
+        std::fs::write(&file, config.replace("$SELF", &address)).expect("a temporary folder can be written");
+        let process = Command::new(Self::program())
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=100y"])
+            .args(["--storage.tsdb.min-block-duration=10000h", "--storage.tsdb.max-block-duration=10000h"])
+            .args(["--web.console.templates=/nonexistent", "--web.console.libraries=/nonexistent"])
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(std::fs::File::create(folder.join("peer-log")).expect("a log file")))
+            .current_dir(folder)
+            .spawn()
+            .expect("Prometheus starts");
+        let started = Self { process: Running(process), http: format!("http://{address}") };
+        let (clock, client) = (Clock::real(), reqwest::Client::new());
+        for _ in 0..300 {
+            let answer = client.get(format!("{}/-/ready", started.http)).send().await;
+            if answer.is_ok_and(|answer| answer.status().as_u16() == 200) {
+                return started;
+            }
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+        let log = std::fs::read_to_string(folder.join("peer-log")).unwrap_or_default();
+        panic!("Prometheus (process {}) is not ready after 30 s: {log}", started.process.0.id());
+    }
+}
+
+async fn query(client: &reqwest::Client, server: &str, promql: &str) -> Value {
+    let request = client.get(format!("{server}/api/v1/query")).query(&[("query", promql)]);
+    let text = request.send().await.expect("the server answers").text().await.expect("a body");
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{promql}: {e}: {text}"))
+}
+
+fn first_value(answer: &Value) -> Option<f64> {
+    answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
 }
 
 /// A `node_exporter` and the address of its metrics.
@@ -229,7 +297,6 @@ pub(crate) fn write_request(client: &reqwest::Client, http: &str, body: Vec<u8>)
 
 /// Remote write of `count` samples of each of two series, one second apart, ending now.
 pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64 {
-    use quipu::wire::remote_write::{SeriesToWrite, encode};
     let now = quipu.clock.now_ms();
     let mut sum = 0.0;
     let mut rows = Vec::new();
@@ -243,8 +310,13 @@ pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64
     let labels = ["a", "b"].map(|host| [("__name__", metric), ("host", host), ("job", "pushed")]);
     let series: Vec<_> =
         labels.iter().zip(&rows).map(|(labels, samples)| SeriesToWrite { labels, samples }).collect();
-    let body = encode(&series, &[]).expect("the body can be encoded");
-    let answer = write_request(&quipu.client, &quipu.http, body).send().await.expect("quipu answers");
-    assert_eq!(answer.status().as_u16(), 204, "{}", answer.text().await.unwrap_or_default());
+    quipu.write(&series).await;
     sum
+}
+
+/// Remote write into any server; it must be taken whole.
+pub(crate) async fn remote_write_to(client: &reqwest::Client, server: &str, series: &[SeriesToWrite<'_>]) {
+    let body = encode(series, &[]).expect("the body can be encoded");
+    let answer = write_request(client, server, body).send().await.expect("the server answers");
+    assert_eq!(answer.status().as_u16(), 204, "{server}: {}", answer.text().await.unwrap_or_default());
 }

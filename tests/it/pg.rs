@@ -234,7 +234,7 @@ async fn psql_describes() {
         ),
         ("CHECKPOINT", vec!["CHECKPOINT"]),
     ];
-    let mut failures = String::new();
+    let mut failures = Vec::new();
     for (command, wanted) in cases {
         let args = ["-X", "-h", "127.0.0.1", "-p", &port, "-U", "ann", "-d", "quipu", "-c", command];
         let run = tokio::task::spawn_blocking({
@@ -247,9 +247,9 @@ async fn psql_describes() {
         };
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() || !wanted.iter().all(|text| out.contains(text)) {
-            failures.push_str(&format!("{command}: wanted {wanted:?}\n{out}{err}\n"));
+            failures.push(format!("{command}: wanted {wanted:?}\n{out}{err}"));
         }
     }
-    assert!(failures.is_empty(), "{failures}");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
     server.stop().await;
 }

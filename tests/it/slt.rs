@@ -107,7 +107,7 @@ async fn check(client: &Client, record: &Record) -> Result<(), String> {
         }
         (Expect::Error(state), Ok(_)) => Err(format!("no error, expected {state}")),
         (_, Err(error)) => {
-            Err(error.as_db_error().map_or(error.to_string(), |e| format!("{} {e}", e.code().code())))
+            Err(error.as_db_error().map_or_else(|| error.to_string(), |e| format!("{} {e}", e.code().code())))
         }
     }
 }

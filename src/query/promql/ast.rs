@@ -67,14 +67,6 @@ pub(crate) struct StringLiteral {
     pub(crate) bytes: Vec<u8>,
 }
 
-impl StringLiteral {
-    /// The text; `None` where the bytes are not UTF-8.
-    #[cfg(test)]
-    pub(crate) fn as_str(&self) -> Option<&str> {
-        std::str::from_utf8(&self.bytes).ok()
-    }
-}
-
 /// `name{label="value"} offset 5m @ start() anchored`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct VectorSelector {

@@ -95,16 +95,6 @@ impl Duration {
         Ok(folded.map_or_else(|| Self::Open(Box::new(expr)), Self::Fixed))
     }
 
-    /// Milliseconds; 0 for one that [`resolve`] has not seen yet, which is a defect.
-    #[cfg(test)]
-    pub(crate) fn ms(&self) -> i64 {
-        debug_assert!(matches!(self, Self::Fixed(_)), "an open duration was used: {self:?}");
-        match self {
-            Self::Fixed(ms) => *ms,
-            Self::Open(_) => 0,
-        }
-    }
-
     fn resolve(&mut self, allowed: Allowed, times: QueryTimes, text: &str) -> Result<()> {
         if let Self::Open(expr) = self
             && let Some(ms) = expr.milliseconds(times, allowed, text)?

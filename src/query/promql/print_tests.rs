@@ -254,10 +254,10 @@ fn scalar() -> BoxedStrategy<Expr> {
 fn matching() -> BoxedStrategy<Matching> {
     let fill = || proptest::option::of(-9.0..9.0);
     let labels = proptest::collection::vec(label(), 1..3);
-    (any::<bool>(), labels, any::<bool>(), 0..3, fill(), fill())
+    (any::<bool>(), labels, any::<bool>(), 0..3_usize, fill(), fill())
         .prop_map(|(on, labels, include, cardinality, fill_left, fill_right)| {
             let cardinality =
-                [Cardinality::OneToOne, Cardinality::ManyToOne, Cardinality::OneToMany][cardinality as usize];
+                [Cardinality::OneToOne, Cardinality::ManyToOne, Cardinality::OneToMany][cardinality];
             let include = if include && cardinality != Cardinality::OneToOne {
                 vec!["_included_".to_owned()]
             } else {

@@ -24,6 +24,7 @@ pub(crate) fn stream_error(error: DataFusionError, statement: &SqlStatement) -> 
 }
 
 /// What a client is told about a failed plan or stream of the query `sql`.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn from_datafusion(error: DataFusionError, sql: &str) -> Error {
     let diagnostic = error.diagnostic().cloned();
     let root = error.find_root();

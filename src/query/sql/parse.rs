@@ -103,7 +103,7 @@ impl Parser {
 /// `ARRAY(SELECT …)`, which `DataFusion` does not have. In the catalogs it asks for memberships and options, of
 /// which there are none: an empty list.
 fn drop_array_subqueries(ast: &mut Statement) {
-    let _: ControlFlow<()> = visit_expressions_mut(ast, |expr| {
+    let all: ControlFlow<()> = visit_expressions_mut(ast, |expr| {
         if let Expr::Function(function) = expr
             && matches!(function.args, FunctionArguments::Subquery(_))
             && function.name.to_string().eq_ignore_ascii_case("array")
@@ -112,6 +112,7 @@ fn drop_array_subqueries(ast: &mut Statement) {
         }
         ControlFlow::Continue(())
     });
+    debug_assert!(all.is_continue(), "nothing stops the visit");
 }
 
 fn first_select(body: &SetExpr) -> Option<&Select> {

@@ -48,9 +48,11 @@ pub(super) fn database_oid() -> i32 {
     hashed("database", 0)
 }
 
+type KindColumnsComment = (&'static str, SchemaRef, Arc<str>);
+
 /// All relations of a snapshot and of the catalogs, in name order within their schema.
 pub(super) fn all(snapshot: &Snapshot, system: &[(&'static str, Arc<str>, SchemaRef)]) -> Vec<Relation> {
-    let mut found: BTreeMap<(&'static str, Arc<str>), (&'static str, SchemaRef, Arc<str>)> = BTreeMap::new();
+    let mut found: BTreeMap<(&'static str, Arc<str>), KindColumnsComment> = BTreeMap::new();
     let nothing: Arc<str> = "".into();
     for (schema, name, columns) in system {
         let kind = if *schema == "pg_catalog" { "r" } else { "v" };

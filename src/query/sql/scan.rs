@@ -113,8 +113,9 @@ impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
         write!(f, "{{{}}}", all.join(", "))?;
-        let time =
-            |ms| chrono::DateTime::from_timestamp_millis(ms).map_or(format!("{ms} ms"), |t| t.to_rfc3339());
+        let time = |ms| {
+            chrono::DateTime::from_timestamp_millis(ms).map_or_else(|| format!("{ms} ms"), |t| t.to_rfc3339())
+        };
         if self.from != i64::MIN {
             write!(f, " from {}", time(self.from))?;
         }

@@ -1,7 +1,8 @@
-//! A connection's session: text to plan to stream, each statement over a snapshot of its own.
+//! A connection's session: text to plan to stream, each statement over a snapshot of its own, or over the one
+//! of its transaction.
 
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::ParamValues;
@@ -92,7 +93,7 @@ impl SqlEngine {
         let context = SessionContext::new_with_state(builder.build());
         setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|e| broken(*e))?;
         let mut template = context.state();
-        template.config_mut().options_mut().catalog.default_schema = SEARCH_PATH.to_owned();
+        SEARCH_PATH.clone_into(&mut template.config_mut().options_mut().catalog.default_schema);
         template.register_expr_planner(Arc::new(jsonb::JsonOperators)).map_err(broken)?;
         for function in jsonb::functions().into_iter().chain(functions::constant()) {
             template.register_udf(function).map_err(broken)?;
@@ -111,6 +112,8 @@ pub struct SqlSession {
     principal: Principal,
     facts: Facts,
     state: SessionState,
+    /// What the first statement of the open transaction saw.
+    held: Mutex<Option<Snapshot>>,
 }
 
 /// What is known of a statement before it runs.
@@ -149,12 +152,35 @@ impl SqlSession {
         for function in functions::of_session(&facts) {
             state.register_udf(function).map_err(|e| from_datafusion(e, ""))?;
         }
-        Ok(Self { engine, principal, facts, state })
+        Ok(Self { engine, principal, facts, state, held: Mutex::default() })
     }
 
     /// The session's settings.
     pub fn settings(&self) -> &Settings {
         &self.facts.settings
+    }
+
+    /// BEGIN: from its first statement on, a repeatable transaction sees one state of the data.
+    pub fn begin(&self) {
+        self.facts.settings.begin();
+    }
+
+    /// COMMIT (`kept`) or ROLLBACK.
+    pub fn end(&self, kept: bool) {
+        self.facts.settings.end(kept);
+        *self.held.lock().expect("no holder of this lock panics") = None;
+    }
+
+    /// What the next statement sees.
+    fn snapshot(&self) -> Result<Snapshot> {
+        if !self.facts.settings.keeps_snapshot() {
+            return (self.engine.source)(&self.principal);
+        }
+        let mut held = self.held.lock().expect("no holder of this lock panics");
+        match &*held {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => Ok(held.insert((self.engine.source)(&self.principal)?).clone()),
+        }
     }
 
     /// Parameters and columns of a statement.
@@ -191,7 +217,7 @@ impl SqlSession {
 
     async fn plan(&self, statement: &SqlStatement) -> Result<Planned> {
         let Parsed { ast, names } = self.engine.parser.parse(statement)?;
-        let snapshot = (self.engine.source)(&self.principal)?;
+        let snapshot = self.snapshot()?;
         let dump = Arc::clone(&self.engine.dump);
         let catalog = Catalog::new(snapshot, self.facts.clone(), dump, Arc::clone(&self.engine.system));
         let mut state = self.state.clone();

@@ -243,8 +243,14 @@ impl Settings {
         self.all().into_iter().filter(|(name, _)| find(name).is_some_and(|known| known.reported)).collect()
     }
 
+    /// Whether all statements of the transaction that is open see one state of the data.
+    pub(super) fn keeps_snapshot(&self) -> bool {
+        let level = self.get("transaction_isolation").expect("transaction_isolation is a known setting");
+        self.read().transaction.is_some() && !level.starts_with("read ")
+    }
+
     /// BEGIN.
-    pub fn begin(&self) {
+    pub(super) fn begin(&self) {
         let mut state = self.write();
         if state.transaction.is_none() {
             state.transaction = Some((state.values.clone(), BTreeSet::new()));
@@ -252,7 +258,7 @@ impl Settings {
     }
 
     /// COMMIT (`kept`) or ROLLBACK: what was set for the transaction, or in it, is undone.
-    pub fn end(&self, kept: bool) {
+    pub(super) fn end(&self, kept: bool) {
         let mut state = self.write();
         let Some((before, locals)) = state.transaction.take() else { return };
         if !kept {
@@ -307,7 +313,8 @@ fn check(known: &Known, value: &str) -> Result<String> {
         }
         Domain::Millis => millis(&lower).map(|ms| ms.to_string()).ok_or_else(bad),
         Domain::OneOf(all) => {
-            let same = as_bool(&lower).map_or(lower.clone(), |on| if on { "on" } else { "off" }.to_owned());
+            let same =
+                as_bool(&lower).map_or_else(|| lower.clone(), |on| if on { "on" } else { "off" }.to_owned());
             let found = all.iter().find(|one| **one == lower || **one == same);
             found.map(|one| (*one).to_owned()).ok_or_else(bad)
         }
@@ -325,7 +332,8 @@ fn check(known: &Known, value: &str) -> Result<String> {
             };
             Ok(format!("ISO, {order}"))
         }
-        Domain::Utf8 => match lower.replace(['-', '_'], "").as_str() {
+        // As PostgreSQL compares names of encodings: by their letters and digits; asyncpg sends quotes, too.
+        Domain::Utf8 => match lower.replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str() {
             "utf8" | "unicode" => Ok("UTF8".to_owned()),
             _ => Err(bad()),
         },

@@ -142,8 +142,13 @@ impl SqlStatement {
 fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::NOT),
-        Token::Number(..) | Token::SingleQuotedString(_) | Token::Comma => false,
-        Token::LParen | Token::RParen | Token::Period | Token::Placeholder(_) => false,
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Comma
+        | Token::LParen
+        | Token::RParen
+        | Token::Period
+        | Token::Placeholder(_) => false,
         _ => true,
     }
 }

@@ -15,29 +15,34 @@ use crate::runtime::{Clock, Pools};
 use crate::store::{Store, StoreGround, StoreSettings};
 
 type Rows = &'static [(i64, f64)];
+type LabelList = &'static [(&'static str, &'static str)];
 
-const SERIES: [(&str, &[(&str, &str)], Rows); 4] = [
+const SERIES: [(&str, LabelList, Rows); 4] = [
     ("temp", &[("room", "a"), ("value", "odd")], &[(1_000, 20.5), (2_000, 21.0)]),
     ("up", &[("instance", "a:1"), ("job", "api")], &[(0, 1.0), (1_000, 1.0), (2_000, 0.0)]),
     ("up", &[("instance", "b:1"), ("job", "web")], &[(1_000, 1.0)]),
     ("up", &[("instance", "c:1")], &[(1_000, f64::NAN)]),
 ];
 
+async fn append(store: &Store, metric: &str, labels: LabelList, rows: Rows) {
+    let tenant = Tenant::default();
+    let labels = Labels::from_pairs(labels.iter().copied()).expect("labels of a test");
+    let handle = store.resolve(&tenant, metric, labels.as_ref()).expect("a handle");
+    let batch = Batch {
+        series: vec![handle; rows.len()],
+        timestamps: Timestamps::Each(rows.iter().map(|row| row.0).collect()),
+        values: rows.iter().map(|row| row.1).collect(),
+        metadata: Vec::new(),
+    };
+    store.append(&tenant, batch).await.expect("room");
+}
+
 async fn store() -> Store {
     let clock = Clock::manual(1_000_000);
     let ground = StoreGround::in_memory(clock, Pools::inline());
     let store = Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("a store");
-    let tenant = Tenant::default();
     for (metric, labels, rows) in SERIES {
-        let labels = Labels::from_pairs(labels.iter().copied()).expect("labels of a test");
-        let handle = store.resolve(&tenant, metric, labels.as_ref()).expect("a handle");
-        let batch = Batch {
-            series: vec![handle; rows.len()],
-            timestamps: Timestamps::Each(rows.iter().map(|row| row.0).collect()),
-            values: rows.iter().map(|row| row.1).collect(),
-            metadata: Vec::new(),
-        };
-        store.append(&tenant, batch).await.expect("room");
+        append(&store, metric, labels, rows).await;
     }
     store
 }
@@ -118,6 +123,23 @@ async fn predicates_reach_the_scan() {
     let sql = "EXPLAIN SELECT count(*) FROM samples WHERE labels->>'job' = 'api' AND timestamp <= now()";
     let plan = rows(sql).await.join("\n");
     assert!(plan.contains(r#"{job="api"} to "#), "{plan}");
+}
+
+#[tokio::test]
+async fn a_repeatable_transaction_sees_one_state() {
+    let store = store().await;
+    let session = session_of(&store);
+    let count = async || rows_of(&session, "SELECT count(*) FROM temp", Vec::new()).await.expect("a count");
+    for (level, inside) in [("repeatable read", "2"), ("read committed", "4")] {
+        session.begin();
+        session.settings().set("transaction_isolation", Some(level), true).expect("settable");
+        let before = count().await;
+        append(&store, "temp", &[("room", level)], &[(3_000, 1.0)]).await;
+        let expected = if level == "repeatable read" { before } else { vec![inside.to_owned()] };
+        assert_eq!(count().await, expected, "{level}");
+        session.end(true);
+    }
+    assert_eq!(count().await, ["4"], "a later transaction sees what came meanwhile");
 }
 
 #[tokio::test]

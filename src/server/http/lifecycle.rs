@@ -1,5 +1,6 @@
-//! `/-/…` and `/api/v1/admin/…`: health, readiness, reload, quit, flush.
+//! `/-/…` and `/api/v1/admin/…`: health, readiness, reload, quit, flush, merge.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Door;
+use super::params::Form;
 use super::reply::{ApiError, Reply, text, text_error, text_from};
 use crate::error::{Error, Kind, Result};
 
@@ -86,7 +88,7 @@ pub(super) async fn only_post() -> Response {
     text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed")
 }
 
-/// POST or PUT `/api/v1/admin/tsdb/<what>`.
+/// POST or PUT `/api/v1/admin/tsdb/<what>`: what is not supported yet.
 pub(super) async fn admin(
     State(door): State<Arc<Door>>,
     axum::extract::Path(what): axum::extract::Path<String>,
@@ -95,6 +97,29 @@ pub(super) async fn admin(
         return Err(ApiError::admin_disabled());
     }
     Err(Error::unsupported(format_args!("/api/v1/admin/tsdb/{what}")).into())
+}
+
+/// POST or PUT `/api/v1/admin/tsdb/merge`: the files of one UTC day, or of every day, become one per table.
+///
+/// The work goes on when the client goes away: it is not begun again from the start by an impatient caller.
+pub(super) async fn merge(State(door): State<Arc<Door>>, form: Form) -> Reply {
+    if !door.web.enable_admin_api {
+        return Err(ApiError::admin_disabled());
+    }
+    let rooms = door.rooms()?;
+    let (store, tenant) = (rooms.store.clone(), rooms.tenant.clone());
+    let days = match form.day("day")? {
+        Some(day) => BTreeSet::from([day]),
+        None => store.days(&tenant),
+    };
+    let work = rooms.pools.spawn_io(async move {
+        for day in days {
+            store.merge_day(&tenant, day).await?;
+        }
+        Ok::<(), Error>(())
+    });
+    work.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))??;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn disabled() -> Response {

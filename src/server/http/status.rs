@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
+use serde_json::json;
 
 use super::Door;
 use super::params::{Form, quote};
@@ -18,9 +19,6 @@ use crate::error::Error;
 /// The Prometheus whose API this is; clients choose features by it. Ours stands behind the `+`, which
 /// semantic versioning ignores in comparisons.
 const API_VERSION: &str = concat!("3.14.0+quipu-", env!("CARGO_PKG_VERSION"));
-
-/// An empty list of what does not exist yet.
-const NONE: [&str; 0] = [];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,17 +109,17 @@ pub(super) async fn rules(form: Form) -> Reply {
         let why = format!("strconv.ParseBool: parsing {}: invalid syntax", quote(&exclude));
         return Err(invalid_parameter("exclude_alerts", format!("error converting exclude_alerts: {why}")));
     }
-    success(BTreeMap::from([("groups", NONE)]))
+    success(json!({"groups": []}))
 }
 
 /// GET `/alerts`: none.
 pub(super) async fn alerts() -> Reply {
-    success(BTreeMap::from([("alerts", NONE)]))
+    success(json!({"alerts": []}))
 }
 
 /// GET `/alertmanagers`: none.
 pub(super) async fn alertmanagers() -> Reply {
-    success(BTreeMap::from([("activeAlertmanagers", NONE), ("droppedAlertmanagers", NONE)]))
+    success(json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}))
 }
 
 /// What Prometheus has and quipu does not yet.

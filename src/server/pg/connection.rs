@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::Sink;
+use futures::{Sink, SinkExt};
 use pgwire::api::auth::{
     ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation,
     save_startup_parameters_to_metadata,
@@ -17,7 +17,7 @@ use pgwire::api::{
     ClientInfo, ConnectionGuard, ConnectionHandle, PgWireServerHandlers, PidSecretKeyGenerator,
     RandomPidSecretKeyGenerator,
 };
-use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -212,6 +212,23 @@ fn start_options(session: &SqlSession, options: &str) -> crate::error::Result<()
 #[async_trait]
 impl StartupHandler for Connection {
     async fn on_startup<C>(&self, client: &mut C, message: PgWireFrontendMessage) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let Err(error) = self.begin(client, message).await else { return Ok(()) };
+        // PostgreSQL says why and hangs up. pgwire would add "ready for query", which asyncpg trips over.
+        let info: ErrorInfo = error.into();
+        client.send(PgWireBackendMessage::ErrorResponse(info.into())).await?;
+        client.close().await?;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into())
+    }
+}
+
+impl Connection {
+    /// Opens the session that a start-up packet asks for and tells the client about it.
+    async fn begin<C>(&self, client: &mut C, message: PgWireFrontendMessage) -> PgWireResult<()>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::Error: Debug,

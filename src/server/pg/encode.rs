@@ -138,14 +138,15 @@ impl Column {
         let told = |e: arrow::error::ArrowError| Error::internal("a column cannot be written").caused_by(e);
         let to = |kind: &DataType| cast(array, kind).map_err(told);
         let values = match (info.datatype(), array.data_type()) {
-            (_, DataType::Null) => Values::Text(to(&DataType::Utf8View)?.as_string_view().clone()),
+            (_, DataType::Null) | (&Type::TEXT, _) => {
+                Values::Text(to(&DataType::Utf8View)?.as_string_view().clone())
+            }
             (&Type::BOOL, _) => Values::Bool(to(&DataType::Boolean)?.as_boolean().clone()),
             (&Type::INT2, _) => Values::Int2(to(&DataType::Int16)?.as_primitive::<Int16Type>().clone()),
-            (
-                &Type::INT4 | &Type::OID | &Type::REGCLASS | &Type::REGTYPE | &Type::REGNAMESPACE,
-                DataType::Int32,
-            )
-            | (&Type::INT4, _) => Values::Int4(to(&DataType::Int32)?.as_primitive::<Int32Type>().clone()),
+            (&Type::INT4, _)
+            | (&Type::OID | &Type::REGCLASS | &Type::REGTYPE | &Type::REGNAMESPACE, DataType::Int32) => {
+                Values::Int4(to(&DataType::Int32)?.as_primitive::<Int32Type>().clone())
+            }
             (&Type::INT8, _) => Values::Int8(to(&DataType::Int64)?.as_primitive::<Int64Type>().clone()),
             (&Type::FLOAT4, _) => {
                 Values::Float4(to(&DataType::Float32)?.as_primitive::<Float32Type>().clone())
@@ -153,7 +154,6 @@ impl Column {
             (&Type::FLOAT8, _) => {
                 Values::Float8(to(&DataType::Float64)?.as_primitive::<Float64Type>().clone())
             }
-            (&Type::TEXT, _) => Values::Text(to(&DataType::Utf8View)?.as_string_view().clone()),
             (&Type::JSONB, _) => Values::Jsonb(to(&DataType::Utf8View)?.as_string_view().clone()),
             (&Type::TIMESTAMP | &Type::TIMESTAMPTZ, DataType::Timestamp(unit, zone)) => {
                 Values::Time(micros(array, *unit), zone.is_some())

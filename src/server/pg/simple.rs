@@ -123,7 +123,7 @@ impl Connection {
                 if client.transaction_status() != TransactionStatus::Idle {
                     warn(client, "25001", "there is already a transaction in progress").await?;
                 }
-                settings.begin();
+                self.session()?.begin();
                 for (name, value) in modes {
                     settings.set(name, Some(value), true).map_err(told)?;
                 }
@@ -136,7 +136,7 @@ impl Connection {
                 }
                 let kept = *utility == Utility::Commit && status != TransactionStatus::Error;
                 tag = Tag::new(if kept { "COMMIT" } else { "ROLLBACK" });
-                settings.end(kept);
+                self.session()?.end(kept);
                 client.portal_store().clear_portals();
                 client.set_transaction_status(TransactionStatus::Idle);
             }
@@ -157,7 +157,7 @@ impl Connection {
             Utility::Reset(None) => settings.reset_all(),
             Utility::Show(name) => {
                 let (columns, values) = show(&settings, name.as_deref()).map_err(told)?;
-                rows = Some((texts(columns), values.into_iter().map(text_row).collect()));
+                rows = Some((texts(columns), values.iter().map(|row| text_row(row)).collect()));
             }
             Utility::Deallocate(name) => self.deallocate(client, name.as_deref())?,
             Utility::Discard { all: true, .. } => {
@@ -235,9 +235,9 @@ pub(super) fn texts(names: Vec<String>) -> Vec<FieldInfo> {
     names.into_iter().map(field).collect()
 }
 
-fn text_row(values: Vec<String>) -> DataRow {
+fn text_row(values: &[String]) -> DataRow {
     let mut data = BytesMut::new();
-    for value in &values {
+    for value in values {
         data.put_i32(i32::try_from(value.len()).expect("settings are short"));
         data.put_slice(value.as_bytes());
     }

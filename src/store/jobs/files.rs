@@ -29,6 +29,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// A file of samples that is in the object store already, under `path` in the table's folder.
+    pub(super) fn of_uploaded(day: i32, block: &FinishedBlock, path: String) -> Self {
+        Self { path, size: block.size, ..Self::of_block(day, block, Vec::new()) }
+    }
+
     /// A file of samples.
     pub(super) fn of_block(day: i32, block: &FinishedBlock, bytes: Vec<u8>) -> Self {
         let mut stats = Stats::rows(block.rows);

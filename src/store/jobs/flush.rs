@@ -22,7 +22,7 @@ use crate::store::block::{
     write_metadata, write_series, write_staleness,
 };
 use crate::store::buffer::{Buffer, BufferRun};
-use crate::store::catalog::{Commit, Ground, Rank};
+use crate::store::catalog::{Commit, Ground, LogOptions, Rank};
 use crate::store::catalogue::Catalogue;
 use crate::store::tables::{Tables, app_id};
 use crate::store::tenants::{SharedBuffer, TenantState, read};
@@ -35,6 +35,7 @@ const DAYS_PER_PASS: usize = 8;
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Flusher {
     pub(in crate::store) ground: Ground,
+    pub(in crate::store) log_options: LogOptions,
     pub(in crate::store) directory: Uuid,
     pub(in crate::store) metrics: crate::store::metrics::StoreMetrics,
 }
@@ -63,7 +64,7 @@ pub(in crate::store) async fn flush_class(
     let tables = match tenant.tables() {
         Some(tables) => tables,
         None => {
-            let tables = Tables::open(&flusher.ground, &tenant.name).await?;
+            let tables = Tables::open(&flusher.ground, flusher.log_options, &tenant.name).await?;
             tenant.set_tables(tables.clone());
             tables
         }

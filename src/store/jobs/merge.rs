@@ -14,7 +14,7 @@ use super::files::{Output, SideRows};
 use crate::error::{Error, Kind, Result};
 use crate::model::Table;
 use crate::runtime::FaultPoint;
-use crate::store::block::{BlockFile, BlockWriter, IndexTag, ScanCache, WriterSetting};
+use crate::store::block::{BlockFile, IndexTag, ScanCache, WriterSetting};
 use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
 use crate::store::metrics::StoreMetrics;
 use crate::store::scan::Merge;
@@ -24,6 +24,8 @@ use crate::store::tables::Tables;
 const FAN_IN: usize = 6;
 /// Files of this level are merged only when a whole day is asked for.
 const TOP_LEVEL: u32 = 2;
+/// A file of a merge ends after the series that passes this size: stores take 10,000 parts of 8 MiB an object.
+const MAX_FILE_BYTES: u64 = 64 << 30;
 
 /// What a merge works with.
 #[derive(Debug, Clone)]
@@ -58,7 +60,7 @@ impl Merger {
         Ok(merges)
     }
 
-    /// Merges all files of a UTC day in every table, so that each has at most one.
+    /// Merges all files of a UTC day in every table, so that each has one, or as many as [`MAX_FILE_BYTES`] asks for.
     ///
     /// # Errors
     /// As [`Merger::merge_tiers`].
@@ -74,30 +76,31 @@ impl Merger {
 
     async fn merge(&self, tables: &Tables, table: Table, group: Group) -> Result<()> {
         let begun = self.ground.clock.monotonic();
-        let output = match table {
+        let outputs = match table {
             Table::Samples => self.merge_samples(tables, &group).await?,
             Table::Series | Table::Metadata | Table::Staleness => {
-                self.merge_side(tables, table, &group).await?
+                vec![self.merge_side(tables, table, &group).await?]
             }
         };
-        let path = format!("{}/{}", tables.log(table).folder(), output.path());
-        let (rows, bytes) = (output.rows(), output.size());
-        self.ground.faults.at(FaultPoint::MergeRead).await;
-        self.ground.objects.put(&path, output.bytes()).await?;
         self.ground.faults.at(FaultPoint::MergeFile).await;
+        let rows = outputs.iter().map(Output::rows).sum();
+        let bytes = outputs.iter().map(Output::size).sum();
         let rank = group.files.iter().map(|file| file.tags.rank).reduce(Rank::join);
         let rank = rank.ok_or_else(|| Error::internal("a merge of no files"))?;
         let (level, modified_ms) = (group.level, self.ground.clock.now_ms());
         let committed = tables.log(table).commit(|_, _| {
             let removes = group.files.iter().map(|file| file.path.clone()).collect();
-            let adds = vec![output.to_data_file(rank, level, modified_ms)];
+            let adds = outputs.iter().map(|file| file.to_data_file(rank, level, modified_ms)).collect();
             Ok(Commit { adds, removes, txns: Vec::new(), data_change: false })
         });
         if let Err(error) = committed.await {
             // Only a refusal says that nothing names the new file. After a lost answer the commit may stand,
             // and deleting the file would delete rows.
             if error.kind() == Kind::Conflict {
-                drop(self.ground.objects.delete(&path).await);
+                for output in &outputs {
+                    let path = format!("{}/{}", tables.log(table).folder(), output.path());
+                    drop(self.ground.objects.delete(&path).await);
+                }
             }
             return Err(error);
         }
@@ -117,8 +120,9 @@ impl Merger {
         Ok(())
     }
 
-    async fn merge_samples(&self, tables: &Tables, group: &Group) -> Result<Output> {
-        let folder = tables.log(Table::Samples).folder();
+    /// Streams the rows of all files into new ones; what is in memory does not grow with them.
+    async fn merge_samples(&self, tables: &Tables, group: &Group) -> Result<Vec<Output>> {
+        let folder = tables.log(Table::Samples).folder().to_owned();
         let mut files = Vec::with_capacity(group.files.len());
         for file in &group.files {
             let path = format!("{folder}/{}", file.path);
@@ -129,18 +133,16 @@ impl Merger {
             let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
             files.push(BlockFile::open(&self.ground.objects, &path, tag, &self.cache).await?);
         }
-        let day = group.day;
+        let (day, ground) = (group.day, self.ground.clone());
         let merged = self.ground.pools.spawn_cpu(async move {
             let mut merge = Merge::new(files, Vec::new())?;
-            let mut writer = BlockWriter::new(Vec::new(), WriterSetting::Merged)?;
-            while let Some(run) = merge.next().await? {
-                writer.push_run(run)?;
+            let mut outputs = Vec::new();
+            while let Some(output) = write_next(&ground, &folder, day, &mut merge).await? {
+                outputs.push(output);
             }
-            writer.finish()
+            Ok(outputs)
         });
-        let (block, bytes) =
-            merged.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))??;
-        Ok(Output::of_block(day, &block, bytes))
+        merged.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))?
     }
 
     async fn merge_side(&self, tables: &Tables, table: Table, group: &Group) -> Result<Output> {
@@ -153,7 +155,29 @@ impl Merger {
         }
         let times = group.files.iter().map(|file| (file.tags.min_time, file.tags.max_time));
         let times = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
-        Ok(Output::of_table(group.day, &rows.write()?, times))
+        let output = Output::of_table(group.day, &rows.write()?, times);
+        self.ground.faults.at(FaultPoint::MergeRead).await;
+        self.ground.objects.put(&format!("{folder}/{}", output.path()), output.bytes()).await?;
+        Ok(output)
+    }
+}
+
+/// Writes the next file of a merge; `None` when nothing is left.
+async fn write_next(ground: &Ground, folder: &str, day: i32, merge: &mut Merge) -> Result<Option<Output>> {
+    let path = DataFile::new_path(day);
+    let mut out = ground.objects.writer(&format!("{folder}/{path}"));
+    match merge.write_file(&mut out, WriterSetting::Merged, MAX_FILE_BYTES).await {
+        Ok(Some(block)) => {
+            ground.faults.at(FaultPoint::MergeRead).await;
+            out.finish().await?;
+            Ok(Some(Output::of_uploaded(day, &block, path)))
+        }
+        Ok(None) => out.abort().await.map(|()| None),
+        Err(error) => {
+            // What was sent is no object yet; the store clears it away if this does not.
+            drop(out.abort().await);
+            Err(error)
+        }
     }
 }
 

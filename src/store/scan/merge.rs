@@ -102,7 +102,6 @@ impl Merge {
     ///
     /// # Errors
     /// As [`Self::next`], and what the object store says. Both the merge and the writer are then of no use.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the merge job puts whole files so far"))]
     pub(in crate::store) async fn write_file(
         &mut self,
         out: &mut ObjectWriter,

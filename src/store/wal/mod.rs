@@ -157,7 +157,8 @@ impl Wal {
         self.identity.directory
     }
 
-    /// Reads one segment whole; the caller asks in ascending order. A torn tail is cut off the last one.
+    /// Reads one segment whole; the caller asks in ascending order. A torn tail is cut off the last one. What is
+    /// read is on the disk before anyone relies on it: a killed process may have written it and not synced it.
     ///
     /// # Errors
     /// `Corrupt` when the file is no segment of this directory; damage inside it is reported in the answer.
@@ -171,11 +172,11 @@ impl Wal {
             let mut walk = Walk::new(&bytes);
             read_records(&mut walk, &mut out, &mut last).map_err(named)?;
             out.cut = bytes.len() - walk.good_end;
+            let mut file = self.disk.open_append(&path)?;
             if out.cut > 0 && is_last {
-                let mut file = self.disk.open_append(&path)?;
                 file.truncate(walk.good_end as u64)?;
-                file.sync_data()?;
             }
+            file.sync_data()?;
         }
         let seen = last.values().copied().max().unwrap_or(0);
         self.next_sequence = self.next_sequence.max(seen + 1);

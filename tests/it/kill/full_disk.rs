@@ -5,10 +5,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quipu::runtime::{Clock, Pools, Shutdown};
+use quipu::runtime::{Clock, Dice, Pools, Shutdown};
 
 use super::load::{Habit, Sender, Server};
-use super::{Dice, Folder, check, seed};
+use super::{Folder, check, seed};
 use crate::peers::Quipu;
 
 const SIZE_KIB: u64 = 48 << 10;

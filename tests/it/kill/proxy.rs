@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quipu::runtime::{Clock, Pools};
+use quipu::runtime::{Clock, Dice, Pools};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Dice;
+use super::shuffle;
 
 /// Longer than quipu waits for one try.
 const HANG: Duration = Duration::from_secs(4);
@@ -85,7 +85,7 @@ impl State {
     fn draw(&mut self) -> Act {
         if self.deck.is_empty() {
             self.deck = GOES_WRONG.to_vec();
-            self.dice.shuffle(&mut self.deck);
+            shuffle(&mut self.dice, &mut self.deck);
         }
         self.deck.pop().expect("the deck was filled")
     }

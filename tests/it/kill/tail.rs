@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::load::{Habit, Sender, Server};
-use super::{Dice, Folder, check, seed};
+use super::{Folder, check, seed};
 use crate::peers::Quipu;
-use quipu::runtime::Clock;
+use quipu::runtime::{Clock, Dice};
 
 const ROUNDS: usize = 12;
 

@@ -79,7 +79,7 @@ impl Classic {
             if cumulative < before {
                 return Err("the buckets are not cumulative".to_owned());
             }
-            if cumulative != before {
+            if cumulative > before {
                 native.positive.insert(index, cumulative - before);
             }
             before = cumulative;

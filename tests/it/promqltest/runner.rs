@@ -19,9 +19,12 @@ pub(super) enum Failure {
 /// What is tested: three closures over one store. `clear` empties it, `load` adds samples.
 pub(super) struct Engine<'a> {
     pub(super) clear: Box<dyn FnMut() + 'a>,
-    pub(super) load: Box<dyn FnMut(BTreeMap<Labels, Vec<Sample>>) -> Result<(), Failure> + 'a>,
-    pub(super) eval: Box<dyn FnMut(&str, When) -> Result<Answer, Failure> + 'a>,
+    pub(super) load: LoadWith<'a>,
+    pub(super) eval: EvalWith<'a>,
 }
+
+type LoadWith<'a> = Box<dyn FnMut(BTreeMap<Labels, Vec<Sample>>) -> Result<(), Failure> + 'a>;
+type EvalWith<'a> = Box<dyn FnMut(&str, When) -> Result<Answer, Failure> + 'a>;
 
 /// How the evals of a script went.
 #[derive(Debug, Default, PartialEq, Eq)]

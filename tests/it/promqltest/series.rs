@@ -184,7 +184,7 @@ fn push_floats(out: &mut Vec<Option<Value>>, item: &str) -> Result<(), String> {
 
 /// `{{…}}`, `{{…}}xN`, `{{…}}+{{…}}xN`, `{{…}}-{{…}}xN`; the first `{{` has been taken.
 fn push_histograms(out: &mut Vec<Option<Value>>, text: &str) -> Result<(), String> {
-    let close = |text: &str| text.find("}}").ok_or("a histogram is not closed".to_owned());
+    let close = |text: &str| text.find("}}").ok_or_else(|| "a histogram is not closed".to_owned());
     let end = close(text)?;
     let mut histogram = Histogram::parse(&text[..end])?;
     let mut rest = &text[end + 2..];

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use quipu::error::{Error, Kind, Result};
 use quipu::model::{self, Batch, Principal, Tenant, Timestamps};
@@ -29,7 +30,7 @@ impl Stored {
         let inside = runtime.enter();
         let (clock, pools, registry) = (Clock::real(), Pools::inline(), Registry::new());
         let ground =
-            StoreGround { registry: registry.clone(), ..StoreGround::in_memory(clock, pools.clone()) };
+            StoreGround { registry: Arc::clone(&registry), ..StoreGround::in_memory(clock, pools.clone()) };
         let store = runtime.block_on(Store::open(StoreSettings::default(), ground, Path::new("/wal")))?;
         // What the scripts assume.
         let settings = QuerySettings { delayed_name_removal: true, ..QuerySettings::default() };
@@ -103,6 +104,7 @@ impl Stored {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn failure(error: Error) -> Failure {
     match error.kind() {
         Kind::Unsupported => Failure::Unsupported(error.message().to_owned()),

@@ -122,13 +122,12 @@ fn actor() -> Engine<'static> {
         let result = match (query, when) {
             ("fail", _) => return Err(Failure::Error("it broke".to_owned())),
             ("later", _) => return Err(Failure::Unsupported("later".to_owned())),
-            ("one", When::Instant(_)) => QueryResult::Scalar(1.0),
+            ("one" | "drift", When::Instant(_)) => QueryResult::Scalar(1.0),
             ("text", _) => QueryResult::String("a\"b".to_owned()),
             ("one" | "drift", When::Range { start, step, .. }) => {
                 let value = if query == "one" { 1.0 } else { 2.0 };
                 QueryResult::Matrix(vec![(Labels::new(), vec![(start + step, float(value))])])
             }
-            ("drift", When::Instant(_)) => QueryResult::Scalar(1.0),
             ("pair" | "warn", When::Range { start, step, .. }) => {
                 let at_middle = |(labels, value)| (labels, vec![(start + step, value)]);
                 QueryResult::Matrix(pair.into_iter().map(at_middle).collect())

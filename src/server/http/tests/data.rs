@@ -5,17 +5,17 @@ use super::ready_server;
 use crate::model::{MetricMetadata, MetricType};
 use crate::wire::remote_write::{SeriesToWrite, encode};
 
-const HEADERS: &str = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n";
+pub(super) const HEADERS: &str = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n";
 
 /// 1970-01-01T00:00:30Z, half a minute before the server's clock.
-const AT: i64 = 30_000;
+pub(super) const AT: i64 = 30_000;
 
-async fn send(server: &Server, series: &[SeriesToWrite<'_>]) -> Answer {
+pub(super) async fn send(server: &Server, series: &[SeriesToWrite<'_>]) -> Answer {
     server.post("/api/v1/write", HEADERS, encode(series, &[]).expect("small")).await
 }
 
 /// `up{job="a"}` 1 and `up{job="b",zone="é \"x\""}` 0.5, both at 30 s; metadata of `up`.
-async fn filled() -> Server {
+pub(super) async fn filled() -> Server {
     let server = ready_server().await;
     let series = [
         SeriesToWrite { labels: &[("__name__", "up"), ("job", "a")], samples: &[(AT, 1.0)] },
