@@ -4,6 +4,7 @@
 
 mod differential;
 mod e2e;
+mod kill;
 mod peers;
 mod pg;
 mod promqltest;

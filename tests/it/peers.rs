@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use quipu::runtime::Clock;
@@ -58,9 +58,17 @@ pub(crate) struct Quipu {
 
 impl Quipu {
     pub(crate) async fn start(folder: &Path, config: &str, data: &str) -> Self {
+        let quipu = Self::spawn(folder, config, data, &[]);
+        quipu.wait_for("it is ready", || async { quipu.status("/-/ready").await == Some(200) }).await;
+        quipu
+    }
+
+    /// Starts the process with more flags and does not wait for it. Its log is `folder/log`, all lives in one.
+    pub(crate) fn spawn(folder: &Path, config: &str, data: &str, flags: &[String]) -> Self {
         let (http_port, pg_port) = (free_port(), free_port());
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, config).expect("a temporary folder can be written");
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
         let process = Command::new(env!("CARGO_BIN_EXE_quipu"))
             .arg("serve")
             .arg(format!("--config.file={}", file.display()))
@@ -68,21 +76,45 @@ impl Quipu {
             .arg(format!("--web.listen-address=127.0.0.1:{http_port}"))
             .arg(format!("--pg.listen-address=127.0.0.1:{pg_port}"))
             .args(["--web.enable-lifecycle", "--web.enable-admin-api"])
+            .args(flags)
             .stdout(Stdio::null())
-            .stderr(Stdio::from(std::fs::File::create(folder.join("log")).expect("a log file")))
+            .stderr(Stdio::from(log.expect("a log file")))
             .current_dir(folder)
             .spawn()
             .expect("the binary starts");
-        let clock = Clock::real();
-        let quipu = Self {
+        Self {
             process: Running(process),
             http: format!("http://127.0.0.1:{http_port}"),
             pg_port,
             client: reqwest::Client::new(),
-            clock,
-        };
-        quipu.wait_for("it is ready", || async { quipu.status("/-/ready").await == Some(200) }).await;
-        quipu
+            clock: Clock::real(),
+        }
+    }
+
+    /// Waits until it is ready; `false` when the process ended before.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        for _ in 0..3_000 {
+            if self.status("/-/ready").await == Some(200) {
+                return true;
+            }
+            if self.ended().is_some() {
+                return false;
+            }
+            self.clock.sleep(Duration::from_millis(20)).await;
+        }
+        panic!("a minute passed before it was ready");
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.0.try_wait().expect("the process can be waited for")
+    }
+
+    /// SIGKILL, unless it ended by itself, and how it ended.
+    pub(crate) fn kill(&mut self) -> ExitStatus {
+        // It may be gone already.
+        drop(self.process.0.kill());
+        self.process.0.wait().expect("the process can be waited for")
     }
 
     pub(crate) async fn wait_for<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
@@ -229,6 +261,40 @@ pub(crate) fn psql(port: u16, sql: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// An S3 server with its address.
+pub(crate) async fn moto_server() -> Option<(Running, String)> {
+    let program = venv_python().with_file_name("moto_server");
+    if !have(&program) {
+        return None;
+    }
+    let port = free_port();
+    let process = Command::new(program)
+        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let running = Running(process.expect("moto starts"));
+    let address = format!("127.0.0.1:{port}");
+    let clock = Clock::real();
+    for _ in 0..600 {
+        if std::net::TcpStream::connect(&address).is_ok() {
+            return Some((running, address));
+        }
+        clock.sleep(Duration::from_millis(100)).await;
+    }
+    panic!("a minute passed before moto listened");
+}
+
+/// A remote write 1.0 request with this body, not sent yet.
+pub(crate) fn write_request(client: &reqwest::Client, http: &str, body: Vec<u8>) -> reqwest::RequestBuilder {
+    client
+        .post(format!("{http}/api/v1/write"))
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .header("x-prometheus-remote-write-version", "0.1.0")
+        .body(body)
+}
+
 /// Remote write of `count` samples of each of two series, one second apart, ending now.
 pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64 {
     let now = quipu.clock.now_ms();
@@ -250,14 +316,7 @@ pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64
 
 /// Remote write into any server; it must be taken whole.
 pub(crate) async fn remote_write_to(client: &reqwest::Client, server: &str, series: &[SeriesToWrite<'_>]) {
-    let answer = client
-        .post(format!("{server}/api/v1/write"))
-        .header("content-type", "application/x-protobuf")
-        .header("content-encoding", "snappy")
-        .header("x-prometheus-remote-write-version", "0.1.0")
-        .body(encode(series, &[]).expect("the body can be encoded"))
-        .send()
-        .await
-        .expect("the server answers");
+    let body = encode(series, &[]).expect("the body can be encoded");
+    let answer = write_request(client, server, body).send().await.expect("the server answers");
     assert_eq!(answer.status().as_u16(), 204, "{server}: {}", answer.text().await.unwrap_or_default());
 }

@@ -79,6 +79,7 @@ async fn s3_keeps_the_contract() -> Result<()> {
         access_key_id: Some("key".to_owned()),
         secret_access_key: Some("secret".to_owned()),
         allow_http: true,
+        ..ObjectsOptions::default()
     };
     let pools = Pools::current();
     let objects = Objects::open("s3://quipu/some/prefix", &options, &Disk::real(), &pools).await?;
@@ -256,6 +257,14 @@ async fn bad_locations_are_refused_by_name() {
     for (location, kind) in [("gs://b", Kind::Unsupported), ("s3://", Kind::Config), ("", Kind::Config)] {
         assert_eq!(open(location, &sim(1)).await.expect_err(location).kind(), kind);
     }
+}
+
+#[tokio::test]
+async fn a_timeout_of_nothing_is_refused() {
+    let options =
+        ObjectsOptions { request_timeout: Some(crate::model::setting::Millis::new(0)), ..Default::default() };
+    let opened = Objects::open("s3://b", &options, &sim(1), &Pools::current()).await;
+    assert!(opened.expect_err("it could never answer").to_string().contains("longer than 0s"));
 }
 
 #[test]

@@ -234,6 +234,25 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn a_refused_append_leaves_no_segment_behind() {
+    for nth in 0..=4 {
+        let bench = Bench::new(1);
+        let (mut wal, _) = bench.open();
+        let sim = bench.disk.sim().unwrap();
+        sim.set_fault(Some(Fault::FailOnce { nth }));
+        assert!(bench.append(&mut wal, &bench.batch(&[0], 1, 1.0)).is_err(), "operation {nth}");
+        let names = bench.disk.list(&dir()).unwrap();
+        assert!(names.iter().all(|entry| segment::number_of(&entry.name).is_none()), "{nth}: {names:?}");
+        bench.append(&mut wal, &bench.batch(&[0], 2, 2.0)).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        sim.crash();
+        let times: Vec<i64> = Bench::rows(&bench.open().1).iter().map(|row| row.2).collect();
+        assert_eq!(times, [2], "operation {nth}");
+    }
+}
+
+#[test]
 fn segments_go_when_every_class_is_committed() {
     let bench = Bench::new(1);
     let (mut wal, _) = bench.open();
