@@ -70,7 +70,7 @@ pub(super) enum End {
 impl Plan {
     fn choose(dice: &mut Dice) -> Self {
         match dice.below(12) {
-            0..=2 => Self::Cut { turns: 20 + dice.below(3_000) },
+            0..=2 => Self::Cut { turns: 10 + dice.below(500) },
             3..=7 => {
                 let points = u64::try_from(FaultPoint::ALL.len()).expect("a short list");
                 let at = usize::try_from(dice.below(points)).expect("a short list");
