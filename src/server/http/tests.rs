@@ -39,9 +39,9 @@ fn door(web: WebSettings) -> (Arc<Door>, mpsc::Receiver<Ask>) {
     (door, asked)
 }
 
-/// Rooms on a store in memory, at 1970-01-01T00:01:00Z.
-async fn rooms() -> Rooms {
-    let (clock, pools, registry) = (Clock::manual(60_000), Pools::current(), Registry::new());
+/// Rooms on a store in memory, with the clock and the registry of the door.
+async fn rooms(door: &Door) -> Rooms {
+    let (clock, pools, registry) = (door.clock, Pools::current(), Arc::clone(&door.registry));
     let ground =
         StoreGround { registry: Arc::clone(&registry), ..StoreGround::in_memory(clock, pools.clone()) };
     let store =
@@ -56,7 +56,7 @@ async fn rooms() -> Rooms {
 
 async fn ready_server() -> Server {
     let (door, _asked) = door(web(false));
-    door.open(rooms().await);
+    door.open(rooms(&door).await);
     Server::start(door).await
 }
 
@@ -72,7 +72,7 @@ async fn until_recovery_is_done_only_health_and_metrics_answer() {
     assert_eq!((healthy.status, healthy.body.as_str()), (200, "quipu is Healthy.\n"));
     assert_eq!(server.get("/metrics").await.status, 200);
     assert!(server.get("/").await.body.contains("recovery is not done"));
-    door.open(rooms().await);
+    door.open(rooms(&door).await);
     let ready = server.get("/-/ready").await;
     assert_eq!((ready.status, ready.body.as_str()), (200, "quipu is Ready.\n"));
     door.close();
@@ -100,7 +100,7 @@ async fn the_lifecycle_is_closed_unless_it_was_enabled() {
 #[tokio::test]
 async fn a_reload_tells_what_the_node_says() {
     let (door, mut asked) = door(web(true));
-    door.open(rooms().await);
+    door.open(rooms(&door).await);
     let server = Server::start(door).await;
     let node = async {
         for outcome in [Ok(()), Err(crate::error::Error::new(crate::error::Kind::Config, "line 3: no"))] {
@@ -129,7 +129,7 @@ async fn a_reload_tells_what_the_node_says() {
 #[tokio::test]
 async fn a_day_is_merged_when_asked_for() {
     let (door, _asked) = door(web(true));
-    let rooms = rooms().await;
+    let rooms = rooms(&door).await;
     let (store, tenant) = (rooms.store.clone(), rooms.tenant.clone());
     door.open(rooms);
     let server = Server::start(door).await;
