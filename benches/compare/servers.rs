@@ -284,7 +284,7 @@ impl Server {
                 let date =
                     chrono::DateTime::from_timestamp_millis(time::day_start(day)).expect("a day of today");
                 let day = date.format("%Y-%m-%d");
-                drop(self.post(&format!("/api/v1/admin/tsdb/merge_day?day={day}")).await);
+                drop(self.post(&format!("/api/v1/admin/tsdb/merge?day={day}")).await);
             }
         }
     }

@@ -17,7 +17,8 @@
 //!     retention: 15d           # whole files older than this are dropped; default: kept for ever
 //!     merge_interval: 1m       # how often the merge job looks for work
 //!     gc_delay: 24h            # how long a replaced file stays
-//!     s3: {endpoint: "http://127.0.0.1:9000", region: us-east-1, access_key_id: …, secret_access_key: …, allow_http: true}
+//!     s3: {endpoint: "http://127.0.0.1:9000", region: us-east-1, access_key_id: …, secret_access_key: …, allow_http: true,
+//!          request_timeout: 30s, retry_timeout: 1m30s}   # of one try; of all tries of a request
 //! ```
 
 use serde::{Deserialize, Deserializer, de};

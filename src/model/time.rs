@@ -76,11 +76,15 @@ pub fn parse_duration(text: &str) -> Result<i64> {
     let mut total: i64 = 0;
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let letters =
-            rest[digits..].len() - rest[digits..].trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
-        let unit = &rest[digits..digits + letters];
-        let position = units[next_unit..].iter().position(|(name, _)| *name == unit).ok_or_else(bad)?;
         let number: i64 = rest[..digits].parse().map_err(|_| bad())?;
+        // As in Prometheus, everything up to the next digit is the unit.
+        let letters = rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
+        let unit = &rest[digits..digits + letters];
+        let is_unit = |(name, _): &(&str, i64)| *name == unit;
+        if !unit.is_empty() && !units.iter().any(is_unit) {
+            return Err(Error::invalid(format!("unknown unit {unit:?} in duration {text:?}")));
+        }
+        let position = units[next_unit..].iter().position(is_unit).ok_or_else(bad)?;
         let out_of_range = || Error::invalid("duration out of range");
         let part = number.checked_mul(units[next_unit + position].1).ok_or_else(out_of_range)?;
         total = total.checked_add(part).filter(|ms| *ms <= i64::MAX / 1_000_000).ok_or_else(out_of_range)?;
@@ -133,6 +137,15 @@ mod tests {
         }
         for bad in ["", "1", "1m1h", "1x", "-1s", "1.5s", "99999999999y", "s", "1s1s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+        for (bad, text) in [
+            ("45ss", r#"unknown unit "ss" in duration "45ss""#),
+            ("1m5-s", r#"unknown unit "-s" in duration "1m5-s""#),
+            ("1s1m", r#"not a valid duration string: "1s1m""#),
+            ("5", r#"not a valid duration string: "5""#),
+            ("m5", r#"not a valid duration string: "m5""#),
+        ] {
+            assert_eq!(parse_duration(bad).expect_err(bad).message(), text);
         }
         for (ms, text) in [(0, "0s"), (90_000, "1m30s"), (DAY_MS, "1d"), (7 * DAY_MS, "1w"), (-5_000, "-5s")]
         {

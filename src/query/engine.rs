@@ -30,7 +30,7 @@ use super::settings::QuerySettings;
 use super::translate::{Translated, Translator};
 use super::{promql, run};
 use crate::error::{Error, Kind, Result};
-use crate::runtime::{Clock, Counter, Histogram, Pools, Registry};
+use crate::runtime::{Clock, Counter, Gauge, Histogram, Pools, Registry};
 
 /// What an engine stands on.
 #[derive(Debug, Clone)]
@@ -55,6 +55,23 @@ pub struct Engine {
     answered: Counter,
     failed: Counter,
     seconds: Histogram,
+    running: Gauge,
+}
+
+/// One more query at work, for as long as it lives: until its last task is gone, not until its asker is.
+struct Running(Gauge);
+
+impl Running {
+    fn begin(gauge: &Gauge) -> Self {
+        gauge.add(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.add(-1.0);
+    }
 }
 
 /// A query with less work than this (samples and cells) runs where it was asked: a hop to another thread would
@@ -92,6 +109,7 @@ impl Engine {
             answered: counter("success"),
             failed: counter("error"),
             seconds: ground.registry.histogram("quipu_query_seconds", help, &[], &bounds),
+            running: ground.registry.gauge("quipu_queries_running", "PromQL queries at work.", &[]),
             settings,
             ground,
             threads,
@@ -231,7 +249,12 @@ impl Engine {
         let partitions = if is_small { 1 } else { (self.threads / running.max(1)).max(1) };
         let lower = self.lower(selections, annotations.clone(), partitions);
         let physical = lower.whole(&plan)?;
-        let evaluation = run::collect(physical, self.task_context(), schema.clone(), self.ground.clock);
+        let (context, schema, clock) = (self.task_context(), schema.clone(), self.ground.clock);
+        let at_work = Running::begin(&self.running);
+        let evaluation = async move {
+            let _at_work = at_work;
+            run::collect(physical, context, schema, clock).await
+        };
         if is_small {
             return evaluation.await;
         }
@@ -277,6 +300,7 @@ impl Engine {
     async fn samples(&self, data: &Data, selector: Selector, schema: &GridSchema) -> Result<Answer> {
         let selected = selector.selected(schema)?;
         let source = data.select(&selected).await?;
+        let _at_work = Running::begin(&self.running);
         let series = run::samples(&source, selected.span_ms, self.settings.max_samples).await?;
         let mut answer = Answer::new(Shape::Matrix, *schema.grid(), series);
         answer.sort();

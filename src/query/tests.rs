@@ -123,6 +123,20 @@ async fn equal_label_sets_are_refused_at_once_or_at_the_end() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_k_that_is_no_number_of_series_is_refused() {
+    for (k, message) in [
+        ("1e30", "Scalar value 1e+30 overflows int64"),
+        ("Inf", "Scalar value +Inf overflows int64"),
+        ("NaN", "Parameter value is NaN"),
+    ] {
+        for metric in ["g", "nothing"] {
+            let error = ask(&instant(&format!("topk({k}, {metric})"), 60_000)).await.expect_err(k);
+            assert_eq!((error.kind(), error.message()), (Kind::Execution, message));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_supported_is_refused_by_name() {
     let cases = [
         ("histogram_quantile(0.9, m_total)", "histogram_quantile"),

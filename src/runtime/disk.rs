@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-pub use sim::{Fault, SimDisk};
+pub use sim::{Fault, Lie, SimDisk};
 
 use super::clock::{Clock, to_ms};
 use crate::error::{Error, Kind, Result};

@@ -91,6 +91,15 @@ impl FromStr for Armed {
     }
 }
 
+/// A bug that a test plants in the store, to see that it would find it. Only [`Faults::planting`] has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// A start takes one sequence too many for stored.
+    ReplaySkipsOne,
+    /// A flush commits backfill rows before the live rows that they replace.
+    BackfillFirst,
+}
+
 /// What happens at the points. Cheap to clone; clones count together. The default does nothing.
 #[derive(Clone, Default)]
 pub struct Faults(Option<Arc<Plan>>);
@@ -101,22 +110,29 @@ struct Plan {
     visits: Mutex<BTreeMap<FaultPoint, u64>>,
     /// End the process, or only never return.
     abort: bool,
+    bug: Option<Bug>,
     reached: Notify,
 }
 
 impl Faults {
     /// The process ends without any clean-up at the armed visit.
     pub fn aborting(armed: Armed) -> Self {
-        Self::new(Some(armed), true)
+        Self::new(Some(armed), true, None)
     }
 
     /// Visits are counted; the task that makes the armed one never goes on, and [`Faults::reached`] returns.
     pub fn halting() -> Self {
-        Self::new(None, false)
+        Self::new(None, false, None)
     }
 
-    fn new(armed: Option<Armed>, abort: bool) -> Self {
-        let plan = Plan { armed: Mutex::new(armed), visits: Mutex::default(), abort, reached: Notify::new() };
+    /// As [`Faults::halting`], with a bug.
+    pub fn planting(bug: Bug) -> Self {
+        Self::new(None, false, Some(bug))
+    }
+
+    fn new(armed: Option<Armed>, abort: bool, bug: Option<Bug>) -> Self {
+        let (armed, visits, reached) = (Mutex::new(armed), Mutex::default(), Notify::new());
+        let plan = Plan { armed, visits, abort, bug, reached };
         Self(Some(Arc::new(plan)))
     }
 
@@ -139,6 +155,11 @@ impl Faults {
             Some(plan) => plan.reached.notified().await,
             None => pending().await,
         }
+    }
+
+    /// Whether a test planted this bug.
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.0.as_ref().is_some_and(|plan| plan.bug == Some(bug))
     }
 
     /// Passes a point.

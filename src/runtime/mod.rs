@@ -4,6 +4,7 @@
 //! the real store runs in a simulator on a paused clock and a disk that loses what was not synced.
 
 mod clock;
+mod dice;
 mod disk;
 mod fault;
 mod limits;
@@ -13,14 +14,14 @@ mod objects;
 mod pools;
 
 pub use clock::Clock;
-pub use disk::{DirEntry, Disk, DiskFile, DiskLock, Fault, SimDisk};
-pub use fault::{Armed, FaultPoint, Faults};
+pub use dice::Dice;
+pub use disk::{DirEntry, Disk, DiskFile, DiskLock, Fault, Lie, SimDisk};
+pub use fault::{Armed, Bug, FaultPoint, Faults};
 pub use limits::{MemoryBudget, MemoryGuard};
 pub use logs::{LogLines, start_logs};
 pub use metrics::{Counter, Gauge, Histogram, Registry};
-#[cfg(test)]
-pub(crate) use objects::{FaultyStore, PutFault};
 pub use objects::{
-    ObjectEntry, ObjectWriter, Objects, ObjectsOptions, ObjectsSnapshot, ObjectsStats, PutOutcome,
+    FaultCounts, FaultOdds, FaultyStore, ObjectEntry, ObjectWriter, Objects, ObjectsOptions, ObjectsSnapshot,
+    ObjectsStats, PutOutcome, RequestFault,
 };
 pub use pools::{Pools, Runtimes, Shutdown};

@@ -3,7 +3,6 @@
 //! Only whole-object writes and create-if-absent are used, because that is what every store can do; nothing
 //! here updates in place, and nothing lists except at a start and in clean-up jobs.
 
-#[cfg(test)]
 mod faulty;
 mod local;
 mod options;
@@ -22,8 +21,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 
-#[cfg(test)]
-pub(crate) use faulty::{FaultyStore, PutFault};
+pub use faulty::{FaultCounts, FaultOdds, FaultyStore, RequestFault};
 pub use options::ObjectsOptions;
 pub use stats::{ObjectsSnapshot, ObjectsStats};
 pub use writer::ObjectWriter;

@@ -34,7 +34,7 @@ impl Pools {
         Self::new(Handle::current(), Handle::current())
     }
 
-    /// As [`Pools::current`], with blocking closures run inline: for the simulator.
+    /// As [`Pools::current`], with blocking closures run inline, after others had their turn: for the simulator.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -68,6 +68,8 @@ impl Pools {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if self.inline {
+            // Where a thread would work the caller waits: others go on, and a crash may come.
+            tokio::task::yield_now().await;
             return work();
         }
         let joined = self.io.spawn_blocking(work).await;

@@ -21,6 +21,7 @@ mod tenants;
 mod tests;
 mod wal;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 pub use block::CacheCounts;
@@ -34,12 +35,13 @@ use jobs::{Flusher, Merger};
 use metrics::StoreMetrics;
 use sequencer::{Append, Message, SequencerHandle};
 use snapshot::SnapshotGround;
+use tables::Tables;
 use tenants::Tenants;
 use wal::Class;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, Handle, LabelsRef, Principal, Tenant, Timestamps, time};
-use crate::runtime::{Clock, Disk, FaultPoint, Faults, Objects, Pools, Registry, Shutdown};
+use crate::model::{Batch, Handle, LabelsRef, Principal, Table, Tenant, Timestamps, time};
+use crate::runtime::{Bug, Clock, Disk, FaultPoint, Faults, Objects, Pools, Registry, Shutdown};
 
 /// What a store stands on.
 #[derive(Debug, Clone)]
@@ -93,6 +95,8 @@ struct Inner {
     metrics: StoreMetrics,
     /// One flush at a time.
     flushing: tokio::sync::Mutex<()>,
+    /// One merge or retention at a time: each replaces files that the other would read.
+    merging: tokio::sync::Mutex<()>,
     tombstones: Mutex<Arc<[Tombstone]>>,
 }
 
@@ -155,20 +159,25 @@ impl Store {
     /// # Errors
     /// What the object store says; nothing is lost then, and the next flush tries again.
     pub async fn flush(&self) -> Result<()> {
-        // Live first: a backfill row came after the live row that it replaces.
-        self.flush_class(Class::Live).await?;
-        self.flush_class(Class::Backfill).await
+        self.flush_classes(&Class::ALL).await
     }
 
-    /// Merges all files of a UTC day (days since 1970) of a tenant into one per table.
+    /// Merges all files of a UTC day (days since 1970) of a tenant into one per table. What is still buffered
+    /// stays in the buffer.
     ///
     /// # Errors
     /// What the object store says; the files stay as they are then.
     pub async fn merge_day(&self, tenant: &Tenant, day: i32) -> Result<()> {
-        match self.inner.tenants.get(tenant).and_then(|state| state.tables()) {
-            Some(tables) => self.inner.merger.merge_day(&tables, day).await,
-            None => Ok(()),
-        }
+        let Some(tables) = self.tables(tenant) else { return Ok(()) };
+        let _one = self.inner.merging.lock().await;
+        self.inner.merger.merge_day(&tables, day).await
+    }
+
+    /// The UTC days (days since 1970, ascending) of which a tenant has files.
+    pub fn days(&self, tenant: &Tenant) -> BTreeSet<i32> {
+        let Some(tables) = self.tables(tenant) else { return BTreeSet::new() };
+        let days = |table| tables.version(table).files().map(|file| file.tags.day).collect::<Vec<_>>();
+        Table::COMMIT_ORDER.into_iter().flat_map(days).collect()
     }
 
     /// The settings in force.
@@ -195,6 +204,11 @@ impl Store {
     fn bury(&self, tombstone: Tombstone) {
         let mut all = self.inner.tombstones.lock().expect("no holder of this lock panics");
         *all = all.iter().cloned().chain([tombstone]).collect();
+    }
+
+    /// The stored tables of a tenant; `None` before its first flush.
+    fn tables(&self, tenant: &Tenant) -> Option<Tables> {
+        self.inner.tenants.get(tenant).and_then(|state| state.tables())
     }
 
     fn check_room(&self) -> Result<()> {
@@ -234,12 +248,27 @@ impl Store {
         }
     }
 
-    async fn flush_class(&self, class: Class) -> Result<()> {
+    /// Flushes classes, in their order: live first, as a backfill row came after the live row that it replaces.
+    /// All are frozen at one sequence: a midnight between two freezes would let a live row into the later flush
+    /// and the backfill row that replaces it into this one.
+    async fn flush_classes(&self, classes: &'static [Class]) -> Result<()> {
         let inner = &self.inner;
         let _one = inner.flushing.lock().await;
-        let last_sequence = inner.sequencer.ask(|reply| Message::Freeze { class, reply }).await?;
-        tracing::debug!(class = class.as_str(), last_sequence, "frozen");
+        let last_sequence = inner.sequencer.ask(|reply| Message::Freeze { classes, reply }).await?;
+        tracing::debug!(?classes, last_sequence, "frozen");
         inner.ground.faults.at(FaultPoint::FlushFrozen).await;
+        let mut order = classes.to_vec();
+        if inner.ground.faults.has(Bug::BackfillFirst) {
+            order.reverse();
+        }
+        for class in order {
+            self.flush_frozen(class).await?;
+        }
+        self.release_wal(classes, last_sequence).await
+    }
+
+    async fn flush_frozen(&self, class: Class) -> Result<()> {
+        let inner = &self.inner;
         let mut failed = None;
         for tenant in inner.tenants.all() {
             if let Err(error) = jobs::flush_class(&inner.flusher, &tenant, class).await {
@@ -248,17 +277,15 @@ impl Store {
                 failed = Some(error);
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        self.release_wal(class, last_sequence).await
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Lets WAL segments go. What a class has committed is up to the last freeze; the other class counts up to
-    /// its oldest buffered row.
-    async fn release_wal(&self, class: Class, last_sequence: u64) -> Result<()> {
+    /// Lets WAL segments go. What a flushed class has committed is up to the last freeze; another class counts up
+    /// to its oldest buffered row.
+    async fn release_wal(&self, flushed: &[Class], last_sequence: u64) -> Result<()> {
         let committed = |of: Class| {
-            if of == class { last_sequence } else { self.oldest_buffered(of).unwrap_or(last_sequence) }
+            let oldest = if flushed.contains(&of) { None } else { self.oldest_buffered(of) };
+            oldest.unwrap_or(last_sequence)
         };
         let (live, backfill) = (committed(Class::Live), committed(Class::Backfill));
         self.inner.ground.faults.at(FaultPoint::WalRelease).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::block::{CacheLimits, ScanCache};
-use super::catalog::Ground;
+use super::catalog::{Ground, LogOptions};
 use super::jobs::{Collector, Flusher, Merger};
 use super::metrics::StoreMetrics;
 use super::sequencer::Sequencer;
@@ -16,6 +16,7 @@ use super::wal::{Class, Wal};
 use super::{Inner, Store, StoreGround, StoreSettings, WalSync};
 use crate::error::Result;
 use crate::model::{Table, Tenant, time};
+use crate::runtime::Bug;
 
 /// How often the store looks whether something is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,10 +37,15 @@ impl Store {
             faults: ground.faults.clone(),
         };
         let tenants = Arc::new(Tenants::new(settings.max_active_series));
-        open_tenants(&log_ground, &tenants).await?;
+        let log_options = LogOptions { checkpoint_every: settings.checkpoint_every, ..LogOptions::default() };
+        open_tenants(&log_ground, log_options, &tenants).await?;
         let wal = open_wal(&settings, &ground, wal_dir.to_owned(), &tenants, &metrics).await?;
-        let flusher =
-            Flusher { ground: log_ground.clone(), directory: wal.directory(), metrics: metrics.clone() };
+        let flusher = Flusher {
+            ground: log_ground.clone(),
+            log_options,
+            directory: wal.directory(),
+            metrics: metrics.clone(),
+        };
         let half = settings.cache_bytes / 2;
         let cache = ScanCache::new(CacheLimits { index: half, pages: half });
         let sequencer = Sequencer::start(
@@ -59,6 +65,7 @@ impl Store {
             snapshots: SnapshotGround { ground: log_ground, cache },
             metrics,
             flushing: tokio::sync::Mutex::default(),
+            merging: tokio::sync::Mutex::default(),
             tombstones: Mutex::new(Arc::from([])),
         };
         let store = Self { inner: Arc::new(inner) };
@@ -69,12 +76,12 @@ impl Store {
 }
 
 /// Opens the tables of every tenant that has a folder and reads its metric catalogue.
-async fn open_tenants(ground: &Ground, tenants: &Tenants) -> Result<()> {
+async fn open_tenants(ground: &Ground, options: LogOptions, tenants: &Tenants) -> Result<()> {
     for folder in ground.objects.list_folders("").await? {
         // Folders of other things lie beside ours; a tenant's name never begins with '_'.
         let Ok(name) = Tenant::new(&folder) else { continue };
         let state = tenants.get_or_create(&name);
-        let tables = Tables::open(ground, &name).await?;
+        let tables = Tables::open(ground, options, &name).await?;
         let mut catalogue = super::Catalogue::default();
         tables.read_catalogue(ground, &mut catalogue).await?;
         state.update_catalogue(|empty| *empty = catalogue);
@@ -92,12 +99,13 @@ async fn open_wal(
 ) -> Result<Wal> {
     let (disk, segment_bytes) = (ground.disk.clone(), settings.wal_segment_bytes);
     let (tenants, metrics) = (Arc::clone(tenants), metrics.clone());
+    let planted = u64::from(ground.faults.has(Bug::ReplaySkipsOne));
     let work = move || {
         let (mut wal, segments) = Wal::open(disk, &dir, segment_bytes)?;
         let directory = wal.directory();
         let committed = |tenant: &Tenant, class: Class| {
             let tables = tenants.get(tenant).and_then(|state| state.tables());
-            tables.map_or(0, |tables| tables.committed(directory, class))
+            tables.map_or(0, |tables| tables.committed(directory, class) + planted)
         };
         let recovery = super::replay::replay(&mut wal, &segments, &tenants, &committed, &metrics)?;
         let tables = tenants.all().into_iter().filter_map(|state| state.tables());
@@ -136,7 +144,7 @@ async fn keep_time(store: Store) {
             log_failure(store.flush().await);
         } else if now >= live_due || buffered.live_bytes >= settings.flush_bytes {
             live_due = now + settings.flush_interval;
-            log_failure(store.flush_class(Class::Live).await);
+            log_failure(store.flush_classes(&[Class::Live]).await);
         }
     }
 }
@@ -169,10 +177,12 @@ fn log_failure(flushed: Result<()>) {
 impl Inner {
     async fn tend(&self, tables: &Tables, collector: &mut Collector) -> Result<()> {
         let ground = &self.merger.ground;
+        let one = self.merging.lock().await;
         self.merger.merge_tiers(tables).await?;
         if let Some(retention) = self.settings.retention {
             Collector::retain(ground, tables, retention).await?;
         }
+        drop(one);
         collector.collect(ground, tables, self.settings.gc_delay).await?;
         for table in Table::COMMIT_ORDER {
             tables.log(table).clean().await?;

@@ -33,9 +33,9 @@ const SYNC_PACE: Duration = Duration::from_millis(5);
 pub(in crate::store) enum Message {
     /// Write, apply, acknowledge.
     Append(Append),
-    /// Freeze every tenant's buffer of a class. The answer is the last sequence: no row of the class up to it
+    /// Freeze every tenant's buffers of some classes. The answer is the last sequence: no row of them up to it
     /// is in an active buffer any more.
-    Freeze { class: Class, reply: oneshot::Sender<u64> },
+    Freeze { classes: &'static [Class], reply: oneshot::Sender<u64> },
     /// Delete the segments that all tables have, by the last committed sequence of (live, backfill).
     Release { live: u64, backfill: u64, reply: oneshot::Sender<Result<usize>> },
     /// Sync and end.
@@ -134,9 +134,9 @@ impl Sequencer {
                         self.fill(&mut group, &mut incoming, &mut next).await;
                         self.write(std::mem::take(&mut group)).await;
                     }
-                    Message::Freeze { class, reply } => {
+                    Message::Freeze { classes, reply } => {
                         // A flush that went away freezes again later; its buffers stay readable.
-                        ignore(reply.send(self.freeze(class)));
+                        ignore(reply.send(self.freeze(classes)));
                     }
                     Message::Release { live, backfill, reply } => {
                         ignore(reply.send(self.release(live, backfill).await));
@@ -217,12 +217,14 @@ impl Sequencer {
         }
     }
 
-    fn freeze(&self, class: Class) -> u64 {
+    fn freeze(&self, classes: &[Class]) -> u64 {
         for tenant in self.tenants.all() {
-            if class == Class::Live {
+            if classes.contains(&Class::Live) {
                 tenant.registry.write().expect("no holder of this lock panics").next_epoch();
             }
-            tenant.freeze(class);
+            for class in classes {
+                tenant.freeze(*class);
+            }
         }
         self.wal.as_ref().expect("the WAL is back between messages").last_sequence()
     }

@@ -45,6 +45,8 @@ pub struct StoreSettings {
     pub gc_delay: Duration,
     /// Bytes of cached file parts.
     pub cache_bytes: usize,
+    /// Commits of a table between two checkpoints of its log.
+    pub checkpoint_every: u64,
 }
 
 impl StoreSettings {
@@ -66,6 +68,7 @@ impl StoreSettings {
             merge_interval: Duration::from_mins(1),
             gc_delay: Duration::from_hours(24),
             cache_bytes: memory_limit / 8,
+            checkpoint_every: 100,
         }
     }
 }

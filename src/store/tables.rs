@@ -21,10 +21,13 @@ impl Tables {
     ///
     /// # Errors
     /// `Corrupt` naming a damaged log file; what the object store says.
-    pub(in crate::store) async fn open(ground: &Ground, tenant: &Tenant) -> Result<Self> {
+    pub(in crate::store) async fn open(
+        ground: &Ground,
+        options: LogOptions,
+        tenant: &Tenant,
+    ) -> Result<Self> {
         let mut logs = BTreeMap::new();
         for table in Table::COMMIT_ORDER {
-            let options = LogOptions::default();
             let log =
                 TableLog::open(ground.clone(), options, tenant, table.as_str(), &table.schema()).await?;
             logs.insert(table, log);

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::model::{Labels, Matcher, STALE_NAN};
+use crate::runtime::{FaultyStore, RequestFault};
 
 const NOW: i64 = 1_800_000_000_000;
 
@@ -116,6 +118,56 @@ async fn backfill_replaces_what_was_live_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_midnight_during_a_flush_changes_no_order() {
+    let midnight = time::day_start(time::day_of(NOW) + 1);
+    let clock = Clock::manual(midnight - 10_000);
+    let remote = FaultyStore::new(1, clock);
+    let bench = Bench { objects: remote.objects(), disk: Disk::simulated(1, clock), clock };
+    let store = bench.open().await;
+    // Live today, backfill tomorrow.
+    let border = NOW - time::DAY_MS;
+    write(&store, &[("m", "1")], &[(NOW, 1.0)]).await;
+    remote.plan([RequestFault::Late(Duration::from_secs(40))]);
+    let writes = async {
+        clock.sleep(Duration::from_secs(1)).await;
+        write(&store, &[("m", "1")], &[(border, 1.0)]).await;
+        clock.sleep(Duration::from_secs(20)).await;
+        write(&store, &[("m", "1")], &[(border, 2.0)]).await;
+    };
+    let (flushed, ()) = tokio::join!(store.flush(), writes);
+    flushed.unwrap();
+    for _ in 0..2 {
+        assert_eq!(read(&store, Vec::new()).await[0].1, [(border, 2.0), (NOW, 1.0)], "the later value wins");
+        store.flush().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_in_a_flush_writes_its_files_again() {
+    let clock = Clock::manual(NOW);
+    let remote = FaultyStore::new(1, clock);
+    let bench = Bench { objects: remote.objects(), disk: Disk::simulated(1, clock), clock };
+    let store = bench.open().await;
+    write(&store, &[("m", "1")], &[(NOW, 1.0)]).await;
+    store.flush().await.unwrap();
+    write(&store, &[("m", "1")], &[(NOW + 1, 2.0)]).await;
+    // The first file is uploaded, the second takes a while, and the lid is closed.
+    remote.plan([RequestFault::Works, RequestFault::Late(Duration::from_secs(30))]);
+    let sleep = async {
+        clock.sleep(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_hours(30)).await;
+    };
+    let (flushed, ()) = tokio::join!(store.flush(), sleep);
+    assert_eq!(flushed.unwrap_err().kind(), Kind::Timeout);
+    clock.sleep(Duration::from_mins(2)).await;
+    store.flush().await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = bench.open().await;
+    assert_eq!(read(&store, Vec::new()).await[0].1, [(NOW, 1.0), (NOW + 1, 2.0)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn tombstones_hide_rows_and_principals_see_their_part() {
     let bench = Bench::new();
     let store = bench.open().await;
@@ -172,23 +224,23 @@ async fn a_day_of_flushes_stays_a_dozen_files_and_changes_nothing() {
             .await;
         store.flush().await.unwrap();
         store.inner.merger.merge_tiers(&tables()).await.unwrap();
-        most = most.max(tables().version(crate::model::Table::Samples).files().len());
+        most = most.max(tables().version(Table::Samples).files().len());
     }
     assert!(most <= 14, "{most} files at a time");
     let expected = read(&store, Vec::new()).await;
     assert_eq!(expected[0].1.len(), 61);
     assert_eq!(expected[0].1[0], (NOW - 5, 59.0));
     store.merge_day(&Tenant::default(), time::day_of(NOW)).await.unwrap();
-    for table in crate::model::Table::COMMIT_ORDER {
+    for table in Table::COMMIT_ORDER {
         assert!(tables().version(table).files().len() <= 1, "{table:?}");
     }
     assert_eq!(read(&store, Vec::new()).await, expected);
-    assert_eq!(tables().version(crate::model::Table::Series).rows(), 2, "one row per series and day");
+    assert_eq!(tables().version(Table::Series).rows(), 2, "one row per series and day");
     let mut collector = jobs::Collector::default();
     let ground = &store.inner.merger.ground;
     let early = collector.collect(ground, &tables(), store.inner.settings.gc_delay).await.unwrap();
     assert_eq!(early, 0, "readers may still use what was merged");
-    let late = collector.collect(ground, &tables(), std::time::Duration::ZERO).await.unwrap();
+    let late = collector.collect(ground, &tables(), Duration::ZERO).await.unwrap();
     assert!(late > 100, "{late}");
     store.close().await.unwrap();
     drop(store);

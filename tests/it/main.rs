@@ -2,7 +2,9 @@
 
 #![expect(clippy::panic, clippy::print_stderr, reason = "how a test fails and how it says that it skips")]
 
+mod differential;
 mod e2e;
+mod kill;
 mod peers;
 mod pg;
 mod promqltest;

@@ -2,10 +2,11 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use quipu::runtime::Clock;
+use quipu::wire::remote_write::{SeriesToWrite, encode};
 use serde_json::Value;
 
 /// A program that is ended with the test, by its pid.
@@ -57,31 +58,63 @@ pub(crate) struct Quipu {
 
 impl Quipu {
     pub(crate) async fn start(folder: &Path, config: &str, data: &str) -> Self {
+        let quipu = Self::spawn(folder, config, data, &[]);
+        quipu.wait_for("it is ready", || async { quipu.status("/-/ready").await == Some(200) }).await;
+        quipu
+    }
+
+    /// Starts the process with more flags and does not wait for it. Its log is `folder/log`, all lives in one.
+    pub(crate) fn spawn(folder: &Path, config: &str, data: &str, flags: &[String]) -> Self {
         let (http_port, pg_port) = (free_port(), free_port());
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, config).expect("a temporary folder can be written");
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
         let process = Command::new(env!("CARGO_BIN_EXE_quipu"))
             .arg("serve")
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.path={data}"))
             .arg(format!("--web.listen-address=127.0.0.1:{http_port}"))
             .arg(format!("--pg.listen-address=127.0.0.1:{pg_port}"))
-            .arg("--web.enable-lifecycle")
+            .args(["--web.enable-lifecycle", "--web.enable-admin-api"])
+            .args(flags)
             .stdout(Stdio::null())
-            .stderr(Stdio::from(std::fs::File::create(folder.join("log")).expect("a log file")))
+            .stderr(Stdio::from(log.expect("a log file")))
             .current_dir(folder)
             .spawn()
             .expect("the binary starts");
-        let clock = Clock::real();
-        let quipu = Self {
+        Self {
             process: Running(process),
             http: format!("http://127.0.0.1:{http_port}"),
             pg_port,
             client: reqwest::Client::new(),
-            clock,
-        };
-        quipu.wait_for("it is ready", || async { quipu.status("/-/ready").await == Some(200) }).await;
-        quipu
+            clock: Clock::real(),
+        }
+    }
+
+    /// Waits until it is ready; `false` when the process ended before.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        for _ in 0..3_000 {
+            if self.status("/-/ready").await == Some(200) {
+                return true;
+            }
+            if self.ended().is_some() {
+                return false;
+            }
+            self.clock.sleep(Duration::from_millis(20)).await;
+        }
+        panic!("a minute passed before it was ready");
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.0.try_wait().expect("the process can be waited for")
+    }
+
+    /// SIGKILL, unless it ended by itself, and how it ended.
+    pub(crate) fn kill(&mut self) -> ExitStatus {
+        // It may be gone already.
+        drop(self.process.0.kill());
+        self.process.0.wait().expect("the process can be waited for")
     }
 
     pub(crate) async fn wait_for<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
@@ -105,14 +138,16 @@ impl Quipu {
     }
 
     pub(crate) async fn query(&self, promql: &str) -> Value {
-        let request = self.client.get(format!("{}/api/v1/query", self.http)).query(&[("query", promql)]);
-        let text = request.send().await.expect("quipu answers").text().await.expect("a body");
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{promql}: {e}: {text}"))
+        query(&self.client, &self.http, promql).await
     }
 
     pub(crate) async fn value(&self, promql: &str) -> Option<f64> {
-        let answer = self.query(promql).await;
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+        first_value(&self.query(promql).await)
+    }
+
+    /// Remote write of a few series; it must be taken whole.
+    pub(crate) async fn write(&self, series: &[SeriesToWrite<'_>]) {
+        remote_write_to(&self.client, &self.http, series).await;
     }
 
     /// SIGTERM, and whether it ended with 0 within 10 s.
@@ -129,6 +164,71 @@ impl Quipu {
         }
         panic!("still running 10 s after SIGTERM");
     }
+}
+
+/// Prometheus 3.5 of Debian sid: the oracle of the differential test and a peer end to end.
+pub(crate) struct Prometheus {
+    process: Running,
+    pub(crate) http: String,
+}
+
+impl Prometheus {
+    fn program() -> PathBuf {
+        let peers = std::env::vars().find(|(name, _)| name == "QUIPU_TEST_PEERS").map(|(_, value)| value);
+        let folder = peers.map_or_else(|| PathBuf::from("no-peers"), PathBuf::from);
+        folder.join("prometheus-sid/usr/bin/prometheus")
+    }
+
+    pub(crate) async fn value(&self, promql: &str) -> Option<f64> {
+        first_value(&query(&reqwest::Client::new(), &self.http, promql).await)
+    }
+
+    /// As [`have`].
+    pub(crate) fn is_there() -> bool {
+        have(&Self::program())
+    }
+
+    /// One in a folder of its own that takes remote write of any time and keeps it in one head. `$SELF` in the
+    /// configuration is its own address.
+    pub(crate) async fn start(folder: &Path, config: &str, flags: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let file = folder.join("peer.yml");
+        std::fs::write(&file, config.replace("$SELF", &address)).expect("a temporary folder can be written");
+        let process = Command::new(Self::program())
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=100y"])
+            .args(["--storage.tsdb.min-block-duration=10000h", "--storage.tsdb.max-block-duration=10000h"])
+            .args(["--web.console.templates=/nonexistent", "--web.console.libraries=/nonexistent"])
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(std::fs::File::create(folder.join("peer-log")).expect("a log file")))
+            .current_dir(folder)
+            .spawn()
+            .expect("Prometheus starts");
+        let started = Self { process: Running(process), http: format!("http://{address}") };
+        let (clock, client) = (Clock::real(), reqwest::Client::new());
+        for _ in 0..300 {
+            let answer = client.get(format!("{}/-/ready", started.http)).send().await;
+            if answer.is_ok_and(|answer| answer.status().as_u16() == 200) {
+                return started;
+            }
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+        let log = std::fs::read_to_string(folder.join("peer-log")).unwrap_or_default();
+        panic!("Prometheus (process {}) is not ready after 30 s: {log}", started.process.0.id());
+    }
+}
+
+async fn query(client: &reqwest::Client, server: &str, promql: &str) -> Value {
+    let request = client.get(format!("{server}/api/v1/query")).query(&[("query", promql)]);
+    let text = request.send().await.expect("the server answers").text().await.expect("a body");
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{promql}: {e}: {text}"))
+}
+
+fn first_value(answer: &Value) -> Option<f64> {
+    answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
 }
 
 /// A `node_exporter` and the address of its metrics.
@@ -161,9 +261,42 @@ pub(crate) fn psql(port: u16, sql: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// An S3 server with its address.
+pub(crate) async fn moto_server() -> Option<(Running, String)> {
+    let program = venv_python().with_file_name("moto_server");
+    if !have(&program) {
+        return None;
+    }
+    let port = free_port();
+    let process = Command::new(program)
+        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let running = Running(process.expect("moto starts"));
+    let address = format!("127.0.0.1:{port}");
+    let clock = Clock::real();
+    for _ in 0..600 {
+        if std::net::TcpStream::connect(&address).is_ok() {
+            return Some((running, address));
+        }
+        clock.sleep(Duration::from_millis(100)).await;
+    }
+    panic!("a minute passed before moto listened");
+}
+
+/// A remote write 1.0 request with this body, not sent yet.
+pub(crate) fn write_request(client: &reqwest::Client, http: &str, body: Vec<u8>) -> reqwest::RequestBuilder {
+    client
+        .post(format!("{http}/api/v1/write"))
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .header("x-prometheus-remote-write-version", "0.1.0")
+        .body(body)
+}
+
 /// Remote write of `count` samples of each of two series, one second apart, ending now.
 pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64 {
-    use quipu::wire::remote_write::{SeriesToWrite, encode};
     let now = quipu.clock.now_ms();
     let mut sum = 0.0;
     let mut rows = Vec::new();
@@ -177,17 +310,13 @@ pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64
     let labels = ["a", "b"].map(|host| [("__name__", metric), ("host", host), ("job", "pushed")]);
     let series: Vec<_> =
         labels.iter().zip(&rows).map(|(labels, samples)| SeriesToWrite { labels, samples }).collect();
-    let body = encode(&series, &[]).expect("the body can be encoded");
-    let answer = quipu
-        .client
-        .post(format!("{}/api/v1/write", quipu.http))
-        .header("content-type", "application/x-protobuf")
-        .header("content-encoding", "snappy")
-        .header("x-prometheus-remote-write-version", "0.1.0")
-        .body(body)
-        .send()
-        .await
-        .expect("quipu answers");
-    assert_eq!(answer.status().as_u16(), 204, "{}", answer.text().await.unwrap_or_default());
+    quipu.write(&series).await;
     sum
+}
+
+/// Remote write into any server; it must be taken whole.
+pub(crate) async fn remote_write_to(client: &reqwest::Client, server: &str, series: &[SeriesToWrite<'_>]) {
+    let body = encode(series, &[]).expect("the body can be encoded");
+    let answer = write_request(client, server, body).send().await.expect("the server answers");
+    assert_eq!(answer.status().as_u16(), 204, "{server}: {}", answer.text().await.unwrap_or_default());
 }

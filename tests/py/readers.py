@@ -24,6 +24,11 @@ WHERE s.metric = ?
 """
 out["joined"] = duckdb.execute(join, [files, series_files, metric]).fetchone()[0]
 
+# After a merge of the whole day there is one row per series and day: nothing has to be made distinct.
+plain = join.replace("SELECT DISTINCT metric, series_id, day, labels FROM", "SELECT metric, series_id, day, labels FROM")
+assert plain != join
+out["joined_plainly"] = duckdb.execute(plain, [files, series_files, metric]).fetchone()[0]
+
 frame = polars.scan_delta(f"{folder}/samples").filter(polars.col("metric") == metric)
 out["polars"] = list(frame.select(polars.len(), polars.col("value").sum()).collect().row(0))
 

@@ -25,7 +25,9 @@ use super::labels::push_group;
 use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
 use crate::model::LabelsRef;
-use crate::query::plan::{Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar};
+use crate::query::plan::{
+    Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar, go_general,
+};
 use crate::runtime::Clock;
 
 /// What the operator needs to know besides its input.
@@ -112,10 +114,10 @@ fn check_k(values: &[f64]) -> Result<()> {
         return Ok(());
     }
     if let Some(k) = values.iter().find(|k| **k <= -limit) {
-        return fail(format!("Scalar value {k} underflows int64"));
+        return fail(format!("Scalar value {} underflows int64", go_general(*k)));
     }
     if let Some(k) = values.iter().find(|k| **k >= limit) {
-        return fail(format!("Scalar value {k} overflows int64"));
+        return fail(format!("Scalar value {} overflows int64", go_general(*k)));
     }
     Ok(())
 }

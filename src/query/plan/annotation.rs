@@ -89,8 +89,8 @@ impl Annotations {
     }
 }
 
-/// A float as Go's `%g` writes it.
-fn go_general(value: f64) -> String {
+/// A float as Go's `%g` and `%v` write it.
+pub(crate) fn go_general(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
             "NaN".to_owned()

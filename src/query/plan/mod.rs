@@ -17,7 +17,7 @@ mod small;
 mod window;
 
 pub(crate) use aggregate::{Aggregate, Grouping};
-pub(crate) use annotation::{Annotation, Annotations, Position};
+pub(crate) use annotation::{Annotation, Annotations, Position, go_general};
 pub(crate) use function::{AggregateOp, InstantFunction, ScalarOp, WindowFunction};
 pub(crate) use grid::{Grid, Windows};
 pub(crate) use map::{Instant, ScalarBinary};

@@ -24,7 +24,7 @@ const SERIES: [(&str, LabelList, Rows); 4] = [
     ("up", &[("instance", "c:1")], &[(1_000, f64::NAN)]),
 ];
 
-async fn append(store: &Store, metric: &str, labels: LabelList, rows: Rows) {
+async fn append(store: &Store, metric: &str, labels: &[(&str, &str)], rows: Rows) {
     let tenant = Tenant::default();
     let labels = Labels::from_pairs(labels.iter().copied()).expect("labels of a test");
     let handle = store.resolve(&tenant, metric, labels.as_ref()).expect("a handle");

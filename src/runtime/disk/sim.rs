@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::DirEntry;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::clock::Clock;
+use crate::runtime::dice::Dice;
 
 /// What shall go wrong. Mutating operations are counted: create, write, truncate, sync, link, rename, remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,15 @@ pub enum Fault {
         /// How many succeed before.
         nth: u64,
     },
+}
+
+/// What a disk with a planted bug calls durable although it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// The bytes of files: `sync_data` does nothing.
+    Files,
+    /// The names in folders: `sync_dir` does nothing.
+    Folders,
 }
 
 /// A simulated disk. Cheap to clone; clones are one disk.
@@ -65,7 +75,7 @@ struct Inode {
 #[derive(Debug)]
 struct State {
     clock: Clock,
-    random: u64,
+    dice: Dice,
     names: BTreeMap<PathBuf, Node>,
     durable: BTreeMap<PathBuf, Node>,
     pending: BTreeMap<PathBuf, Vec<Change>>,
@@ -77,13 +87,15 @@ struct State {
     free: u64,
     operations: u64,
     fault: Option<(Fault, u64)>,
+    /// A planted bug, and under which folder.
+    lie: Option<(Lie, PathBuf)>,
 }
 
 impl SimDisk {
     pub(super) fn new(seed: u64, clock: Clock) -> Self {
         let state = State {
             clock,
-            random: seed,
+            dice: Dice::new(seed),
             names: BTreeMap::new(),
             durable: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -94,6 +106,7 @@ impl SimDisk {
             free: u64::MAX / 2,
             operations: 0,
             fault: None,
+            lie: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -106,6 +119,22 @@ impl SimDisk {
     /// open files and any fault.
     pub fn crash(&self) {
         self.state().crash();
+    }
+
+    /// `kill -9` and restart: what was written is there, what was not synced is still not; the rest as in
+    /// [`SimDisk::crash`].
+    pub fn kill(&self) {
+        self.state().end_life();
+    }
+
+    /// The clock of the next life; it gives the files their times.
+    pub fn set_clock(&self, clock: Clock) {
+        self.state().clock = clock;
+    }
+
+    /// Plants a bug for everything under a folder: a test shows with it that it would find one.
+    pub fn set_lie(&self, lie: Lie, under: &Path) {
+        self.state().lie = Some((lie, tidy(under)));
     }
 
     /// Sets how many bytes may still be written.
@@ -194,12 +223,12 @@ impl SimDisk {
         state.next_file += 1;
         let modified_ms = state.clock.now_ms();
         state.inodes.insert(id, Inode { modified_ms, ..Inode::default() });
-        Ok(SimFile { disk: self.clone(), id, life: state.life })
+        Ok(SimFile { disk: self.clone(), path: tidy(path), id, life: state.life })
     }
 
     pub(super) fn open(&self, path: &Path) -> Result<SimFile> {
         let state = self.state();
-        Ok(SimFile { disk: self.clone(), id: state.file(path)?, life: state.life })
+        Ok(SimFile { disk: self.clone(), path: tidy(path), id: state.file(path)?, life: state.life })
     }
 
     pub(super) fn remove(&self, path: &Path) -> Result<()> {
@@ -240,6 +269,9 @@ impl SimDisk {
         state.step()?;
         let dir = tidy(dir);
         state.need_dir(&dir)?;
+        if state.lies(Lie::Folders, &dir) {
+            return Ok(());
+        }
         for change in state.pending.remove(&dir).unwrap_or_default() {
             apply(&mut state.durable, change);
         }
@@ -352,20 +384,22 @@ impl State {
         }
         let live: BTreeSet<FileId> = self.names.values().filter_map(Node::file).collect();
         self.inodes.retain(|id, _| live.contains(id));
+        self.end_life();
+    }
+
+    fn end_life(&mut self) {
         self.locks.clear();
         self.fault = None;
         self.life += 1;
     }
 
-    /// A number below `n` (`SplitMix64`, Steele and others 2014; the small bias is of no interest here).
+    fn lies(&self, lie: Lie, path: &Path) -> bool {
+        self.lie.as_ref().is_some_and(|(told, under)| *told == lie && path.starts_with(under))
+    }
+
     fn below(&mut self, n: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        let n = u64::try_from(n.max(1)).unwrap_or(u64::MAX);
-        usize::try_from(z % n).unwrap_or(0)
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        usize::try_from(self.dice.below(n)).unwrap_or(0)
     }
 }
 
@@ -395,6 +429,7 @@ impl Inode {
 #[derive(Debug)]
 pub(super) struct SimFile {
     disk: SimDisk,
+    path: PathBuf,
     id: FileId,
     life: u64,
 }
@@ -429,6 +464,9 @@ impl SimFile {
 
     pub(super) fn sync_data(&self) -> Result<()> {
         self.with(true, |state, id| {
+            if state.lies(Lie::Files, &self.path) {
+                return Ok(());
+            }
             let inode = state.inode(id)?;
             inode.synced = inode.data.len();
             inode.cut.clear();

@@ -177,7 +177,9 @@ impl Folder {
     }
 
     fn level(&self, folder: &StorePath) -> Result<ListResult> {
-        let entries = match self.disk.list(&self.path(folder)) {
+        let path = self.path(folder);
+        // A killed process may have given a name and not made it durable: whoever lists builds on what it sees.
+        let entries = match self.disk.sync_dir(&path).and_then(|()| self.disk.list(&path)) {
             Err(e) if e.kind() == Kind::NotFound => Vec::new(),
             other => other?,
         };

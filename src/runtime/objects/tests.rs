@@ -79,6 +79,7 @@ async fn s3_keeps_the_contract() -> Result<()> {
         access_key_id: Some("key".to_owned()),
         secret_access_key: Some("secret".to_owned()),
         allow_http: true,
+        ..ObjectsOptions::default()
     };
     let pools = Pools::current();
     let objects = Objects::open("s3://quipu/some/prefix", &options, &Disk::real(), &pools).await?;
@@ -178,6 +179,25 @@ async fn what_a_put_promised_is_there_after_a_crash_at_any_operation() -> Result
 }
 
 #[tokio::test]
+async fn what_a_killed_process_left_is_durable_once_it_is_listed() -> Result<()> {
+    for nth in 0..20 {
+        let disk = sim(nth);
+        let simulated = disk.sim().expect("simulated");
+        let dead = open("/data", &disk).await?;
+        simulated.set_fault(Some(Fault::PowerCut { nth }));
+        drop(dead.put_create("t/log/0", Bytes::from_static(b"zero")).await);
+        simulated.kill();
+        let listed = open("/data", &disk).await?.list("").await?;
+        simulated.crash();
+        let objects = open("/data", &disk).await?;
+        for entry in listed {
+            assert_eq!(objects.get(&entry.path).await?.as_ref(), b"zero", "operation {nth}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_put_that_is_tried_again_after_any_failure_is_durable() -> Result<()> {
     let twice = async |objects: &Objects, path: &str| {
         if objects.put_create(path, Bytes::from_static(b"x")).await.is_err() {
@@ -237,6 +257,14 @@ async fn bad_locations_are_refused_by_name() {
     for (location, kind) in [("gs://b", Kind::Unsupported), ("s3://", Kind::Config), ("", Kind::Config)] {
         assert_eq!(open(location, &sim(1)).await.expect_err(location).kind(), kind);
     }
+}
+
+#[tokio::test]
+async fn a_timeout_of_nothing_is_refused() {
+    let options =
+        ObjectsOptions { request_timeout: Some(crate::model::setting::Millis::new(0)), ..Default::default() };
+    let opened = Objects::open("s3://b", &options, &sim(1), &Pools::current()).await;
+    assert!(opened.expect_err("it could never answer").to_string().contains("longer than 0s"));
 }
 
 #[test]

@@ -1,18 +1,17 @@
-//! `/-/…` and `/api/v1/admin/…`: health, readiness, reload, quit, flush, merging a day.
+//! `/-/…` and `/api/v1/admin/…`: health, readiness, reload, quit, flush, merge.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::{NaiveDate, NaiveTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Door;
 use super::params::Form;
-use super::reply::{ApiError, Reply, invalid_parameter, text, text_error, text_from};
+use super::reply::{ApiError, Reply, text, text_error, text_from};
 use crate::error::{Error, Kind, Result};
-use crate::model::time;
 
 /// What a client may ask of the whole node.
 #[derive(Debug)]
@@ -89,28 +88,37 @@ pub(super) async fn only_post() -> Response {
     text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed")
 }
 
-/// POST or PUT `/api/v1/admin/tsdb/<what>`.
+/// POST or PUT `/api/v1/admin/tsdb/<what>`: what is not supported yet.
 pub(super) async fn admin(
     State(door): State<Arc<Door>>,
     axum::extract::Path(what): axum::extract::Path<String>,
-    form: Form,
 ) -> Reply {
     if !door.web.enable_admin_api {
         return Err(ApiError::admin_disabled());
     }
-    match what.as_str() {
-        "merge_day" => merge_day(&door, form.value("day")).await,
-        _ => Err(Error::unsupported(format_args!("/api/v1/admin/tsdb/{what}")).into()),
-    }
+    Err(Error::unsupported(format_args!("/api/v1/admin/tsdb/{what}")).into())
 }
 
-/// `merge_day?day=2026-11-21`: when it answers 204, every table has at most one file of that UTC day. What is
-/// buffered stays buffered.
-async fn merge_day(door: &Door, day: &str) -> Reply {
+/// POST or PUT `/api/v1/admin/tsdb/merge`: the files of one UTC day, or of every day, become one per table.
+///
+/// The work goes on when the client goes away: it is not begun again from the start by an impatient caller.
+pub(super) async fn merge(State(door): State<Arc<Door>>, form: Form) -> Reply {
+    if !door.web.enable_admin_api {
+        return Err(ApiError::admin_disabled());
+    }
     let rooms = door.rooms()?;
-    let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|e| invalid_parameter("day", e))?;
-    let day = time::day_of(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
-    rooms.store.merge_day(&rooms.tenant, day).await?;
+    let (store, tenant) = (rooms.store.clone(), rooms.tenant.clone());
+    let days = match form.day("day")? {
+        Some(day) => BTreeSet::from([day]),
+        None => store.days(&tenant),
+    };
+    let work = rooms.pools.spawn_io(async move {
+        for day in days {
+            store.merge_day(&tenant, day).await?;
+        }
+        Ok::<(), Error>(())
+    });
+    work.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -224,6 +224,7 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
         .route("/status/runtimeinfo", get(status::runtime_info))
         .route("/status/flags", get(status::flags))
         .route("/status/config", get(status::config))
+        .route("/admin/tsdb/merge", post(lifecycle::merge).put(lifecycle::merge))
         .route("/admin/tsdb/{what}", post(lifecycle::admin).put(lifecycle::admin))
         .route("/format_query", any(status::not_yet))
         .route("/parse_query", any(status::not_yet))
@@ -247,7 +248,7 @@ async fn wrong_method() -> Response {
 
 /// The name under which a path is counted: few names whatever clients ask for.
 fn route_name(path: &str) -> &'static str {
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 25] = [
         "/",
         "/metrics",
         "/-/healthy",
@@ -268,6 +269,7 @@ fn route_name(path: &str) -> &'static str {
         "/api/v1/rules",
         "/api/v1/alerts",
         "/api/v1/write",
+        "/api/v1/admin/tsdb/merge",
         "/api/v1/status/buildinfo",
         "/api/v1/status/runtimeinfo",
         "/api/v1/status/flags",

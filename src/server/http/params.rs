@@ -11,7 +11,9 @@ use chrono::DateTime;
 use percent_encoding::percent_decode_str;
 
 use super::reply::{ApiError, invalid_parameter};
-use crate::model::time::{MAX_TIME_MS, MIN_TIME_MS, parse_duration as prometheus_duration, seconds_to_ms};
+use crate::model::time::{
+    MAX_TIME_MS, MIN_TIME_MS, day_of, parse_duration as prometheus_duration, seconds_to_ms,
+};
 
 /// The largest form body: Go's limit.
 const FORM_BYTES: usize = 10 << 20;
@@ -53,6 +55,18 @@ impl Form {
     /// A time in ms that must be there.
     pub(super) fn time(&self, name: &'static str) -> Result<i64, ApiError> {
         parse_time(self.value(name)).map_err(|e| invalid_parameter(name, e))
+    }
+
+    /// A UTC day, `2026-11-21`, as days since 1970; `None` when absent.
+    pub(super) fn day(&self, name: &'static str) -> Result<Option<i32>, ApiError> {
+        let text = self.value(name);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let midnight = DateTime::parse_from_rfc3339(&format!("{text}T00:00:00Z"));
+        let why = |_| format!("cannot parse {} to a day (YYYY-MM-DD)", quote(text));
+        let midnight = midnight.map_err(|e| invalid_parameter(name, why(e)))?;
+        Ok(Some(day_of(midnight.timestamp_millis())))
     }
 
     /// A duration in ms; `None` when absent.

@@ -11,6 +11,7 @@ use client::Server;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::model::{Batch, Labels, Timestamps};
 use crate::query::{EngineGround, QuerySettings};
 use crate::source::Sink;
 use crate::store::{StoreGround, StoreSettings};
@@ -38,9 +39,9 @@ fn door(web: WebSettings) -> (Arc<Door>, mpsc::Receiver<Ask>) {
     (door, asked)
 }
 
-/// Rooms on a store in memory, at 1970-01-01T00:01:00Z.
-async fn rooms() -> Rooms {
-    let (clock, pools, registry) = (Clock::manual(60_000), Pools::current(), Registry::new());
+/// Rooms on a store in memory, with the clock and the registry of the door.
+async fn rooms(door: &Door) -> Rooms {
+    let (clock, pools, registry) = (door.clock, Pools::current(), Arc::clone(&door.registry));
     let ground =
         StoreGround { registry: Arc::clone(&registry), ..StoreGround::in_memory(clock, pools.clone()) };
     let store =
@@ -55,7 +56,7 @@ async fn rooms() -> Rooms {
 
 async fn ready_server() -> Server {
     let (door, _asked) = door(web(false));
-    door.open(rooms().await);
+    door.open(rooms(&door).await);
     Server::start(door).await
 }
 
@@ -71,7 +72,7 @@ async fn until_recovery_is_done_only_health_and_metrics_answer() {
     assert_eq!((healthy.status, healthy.body.as_str()), (200, "quipu is Healthy.\n"));
     assert_eq!(server.get("/metrics").await.status, 200);
     assert!(server.get("/").await.body.contains("recovery is not done"));
-    door.open(rooms().await);
+    door.open(rooms(&door).await);
     let ready = server.get("/-/ready").await;
     assert_eq!((ready.status, ready.body.as_str()), (200, "quipu is Ready.\n"));
     door.close();
@@ -88,16 +89,18 @@ async fn the_lifecycle_is_closed_unless_it_was_enabled() {
         let get = server.get(path).await;
         assert_eq!((get.status, get.body.as_str()), (405, "Only POST or PUT requests allowed"), "{path}");
     }
-    let refused = server.post("/api/v1/admin/tsdb/snapshot", "", "").await;
-    assert_eq!(refused.status, 500);
-    let text = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
-    assert_eq!(refused.body, text);
+    for what in ["snapshot", "merge"] {
+        let refused = server.post(&format!("/api/v1/admin/tsdb/{what}"), "", "").await;
+        assert_eq!(refused.status, 500, "{what}");
+        let text = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
+        assert_eq!(refused.body, text, "{what}");
+    }
 }
 
 #[tokio::test]
 async fn a_reload_tells_what_the_node_says() {
     let (door, mut asked) = door(web(true));
-    door.open(rooms().await);
+    door.open(rooms(&door).await);
     let server = Server::start(door).await;
     let node = async {
         for outcome in [Ok(()), Err(crate::error::Error::new(crate::error::Kind::Config, "line 3: no"))] {
@@ -121,6 +124,38 @@ async fn a_reload_tells_what_the_node_says() {
         );
     };
     tokio::join!(node, client);
+}
+
+#[tokio::test]
+async fn a_day_is_merged_when_asked_for() {
+    let (door, _asked) = door(web(true));
+    let rooms = rooms(&door).await;
+    let (store, tenant) = (rooms.store.clone(), rooms.tenant.clone());
+    door.open(rooms);
+    let server = Server::start(door).await;
+    let series = store.resolve(&tenant, "m", Labels::empty().as_ref()).expect("a series");
+    // Two files on each of two days: the day before 1970 and the first one of it.
+    for time in [-2, -1, 1, 2] {
+        let timestamps = Timestamps::Shared(time);
+        let batch = Batch { series: vec![series], timestamps, values: vec![1.0], metadata: Vec::new() };
+        store.append(&tenant, batch).await.expect("stored");
+        store.flush().await.expect("flushed");
+    }
+    assert_eq!(store.days(&tenant), [-1, 0].into());
+    let path = "/api/v1/admin/tsdb/merge";
+    let files = || store.snapshot(&tenant, &Principal::default()).files();
+    assert_eq!(files(), 4);
+    for (query, left) in [("?day=2026-11-21", 4), ("?day=1969-12-31", 3), ("", 2), ("?day=1970-01-01", 2)] {
+        let merged = server.post(&format!("{path}{query}"), "", "").await;
+        assert_eq!((merged.status, merged.body.as_str(), files()), (204, "", left), "{query}");
+    }
+    let count = server.get("/api/v1/query?query=sum_over_time(m%5B1m%5D)&time=30").await.json();
+    assert_eq!(count["data"]["result"][0]["value"][1], "4");
+    let bad = server.post(&format!("{path}?day=yesterday"), "", "").await;
+    assert_eq!(bad.status, 400);
+    let text = r#"invalid parameter \"day\": cannot parse \"yesterday\" to a day (YYYY-MM-DD)"#;
+    assert!(bad.body.contains(text), "{}", bad.body);
+    assert_eq!(server.get(path).await.status, 405);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! Also data files that no commit ever named. Files that were removed from the table are not touched here: that
 //! is a job that reads `Version::removed`.
 
+use std::sync::Arc;
+
 use super::checkpoint::put_hint;
 use super::log::{Moment, TableLog};
 use super::replay::{self, LOG_FOLDER, LogFile, classify};
@@ -62,17 +64,17 @@ impl TableLog {
     pub(crate) async fn remove_orphans(&self, min_age_ms: i64) -> Result<usize> {
         let shared = &self.shared;
         let (clock, objects) = (&shared.ground.clock, &shared.ground.objects);
-        {
-            let mut state = shared.state.lock().await;
-            if state.swept.is_some_and(|at| at.age_ms(clock) < ORPHAN_MS) {
-                return Ok(0);
-            }
-            // Another process may have committed what this one does not know.
-            shared.catch_up(&mut state).await?;
-            state.swept = Some(Moment::now(clock));
+        // Held to the end: a commit of this process is over or has not begun, and one that begins later does not
+        // take files as old as these.
+        let mut state = shared.state.lock().await;
+        if state.swept.is_some_and(|at| at.age_ms(clock) < ORPHAN_MS) {
+            return Ok(0);
         }
+        // Another process may have committed what this one does not know.
+        shared.catch_up(&mut state).await?;
+        state.swept = Some(Moment::now(clock));
         // Listed after the log was read, so a file must also be old: a commit gives up long before a day.
-        let version = self.snapshot();
+        let version = Arc::clone(&state.version);
         let known = |path: &str| version.files.contains_key(path) || version.removed.contains_key(path);
         let oldest_kept = clock.now_ms().saturating_sub(min_age_ms.max(ORPHAN_MS));
         let mut deleted = 0;

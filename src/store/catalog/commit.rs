@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::action::{Action, CommitInfo, Txn, render};
 use super::file::DataFile;
-use super::log::{FRESH_MS, Moment, Shared, State, TableLog};
+use super::log::{FILES_WAIT_MS, FRESH_MS, Moment, Shared, State, TableLog};
 use super::replay;
 use super::version::{Removed, Version};
 use crate::error::{Error, Kind, Result};
@@ -32,6 +32,8 @@ pub(crate) struct Commit {
     pub(crate) txns: Vec<(String, i64)>,
     /// Whether rows appear or disappear; false for a compaction.
     pub(crate) data_change: bool,
+    /// When the first of the new files was begun, ms since 1970; `None` without new files.
+    pub(crate) begun_ms: Option<i64>,
 }
 
 /// The bytes of one try.
@@ -153,6 +155,13 @@ impl Shared {
 
     fn body(&self, base: &Version, number: u64, commit: Commit) -> Result<Body> {
         let now = self.ground.clock.now_ms();
+        if commit.begun_ms.is_some_and(|begun| now.saturating_sub(begun) > FILES_WAIT_MS) {
+            let message = "data files waited so long for their commit that they may have been cleared away";
+            return Err(Error::new(Kind::Timeout, message)
+                .during("commit")
+                .with("table", &self.folder)
+                .with("limit_ms", FILES_WAIT_MS));
+        }
         check(base, number, &commit).map_err(|e| e.during("commit").with("table", &self.folder))?;
         let mut actions = Vec::new();
         for (app_id, version) in commit.txns {

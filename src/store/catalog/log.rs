@@ -25,6 +25,10 @@ use crate::runtime::{Clock, Faults, Objects, Pools};
 /// kept, so that a missing N+1 means "not committed" and never "committed and cleaned away".
 pub(super) const FRESH_MS: i64 = 3_600_000;
 
+/// How long data files may wait for their commit. Half of the day after which a file that no commit names is
+/// cleared away: a machine that slept in the middle of a flush must write its files again.
+pub(super) const FILES_WAIT_MS: i64 = 12 * 3_600_000;
+
 /// What the log stands on.
 #[derive(Debug, Clone)]
 pub(crate) struct Ground {

@@ -42,7 +42,7 @@ impl Collector {
             dropped += removes.len();
             log.commit(|_, _| {
                 let removes = removes.clone();
-                Ok(Commit { adds: Vec::new(), removes, txns: Vec::new(), data_change: true })
+                Ok(Commit { removes, data_change: true, ..Commit::default() })
             })
             .await?;
             tracing::info!(table = table.as_str(), files = removes.len(), "files passed their retention");

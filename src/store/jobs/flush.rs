@@ -22,7 +22,7 @@ use crate::store::block::{
     write_metadata, write_series, write_staleness,
 };
 use crate::store::buffer::{Buffer, BufferRun};
-use crate::store::catalog::{Commit, Ground, Rank};
+use crate::store::catalog::{Commit, Ground, LogOptions, Rank};
 use crate::store::catalogue::Catalogue;
 use crate::store::tables::{Tables, app_id};
 use crate::store::tenants::{SharedBuffer, TenantState, read};
@@ -35,6 +35,7 @@ const DAYS_PER_PASS: usize = 8;
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Flusher {
     pub(in crate::store) ground: Ground,
+    pub(in crate::store) log_options: LogOptions,
     pub(in crate::store) directory: Uuid,
     pub(in crate::store) metrics: crate::store::metrics::StoreMetrics,
 }
@@ -42,6 +43,8 @@ pub(in crate::store) struct Flusher {
 /// Files of one tenant that wait for their commit.
 #[derive(Debug, Default)]
 struct Files {
+    /// When the first was begun, ms since 1970.
+    begun_ms: i64,
     by_table: BTreeMap<Table, Vec<Output>>,
     rows: u64,
     bytes: u64,
@@ -63,7 +66,7 @@ pub(in crate::store) async fn flush_class(
     let tables = match tenant.tables() {
         Some(tables) => tables,
         None => {
-            let tables = Tables::open(&flusher.ground, &tenant.name).await?;
+            let tables = Tables::open(&flusher.ground, flusher.log_options, &tenant.name).await?;
             tenant.set_tables(tables.clone());
             tables
         }
@@ -91,8 +94,7 @@ async fn flush_buffer(
     }
     let files = write_files(flusher, tenant, tables, buffer).await?;
     for table in Table::COMMIT_ORDER {
-        let written = files.by_table.get(&table).map(Vec::as_slice).unwrap_or_default();
-        commit(flusher, tables, table, class, sequence, written).await?;
+        commit(flusher, tables, table, class, sequence, &files).await?;
         flusher.ground.faults.at(FaultPoint::FlushTable).await;
     }
     flusher.ground.faults.at(FaultPoint::FlushCommitted).await;
@@ -120,7 +122,7 @@ async fn commit(
     table: Table,
     class: Class,
     sequence: u64,
-    written: &[Output],
+    files: &Files,
 ) -> Result<()> {
     let app_id = app_id(flusher.directory, class);
     let log = tables.log(table);
@@ -128,11 +130,14 @@ async fn commit(
     if log.snapshot().txn(&app_id).is_some_and(|done| done >= version) {
         return Ok(());
     }
+    let written = files.by_table.get(&table).map(Vec::as_slice).unwrap_or_default();
+    let begun_ms = (!written.is_empty()).then_some(files.begun_ms);
     let modified_ms = flusher.ground.clock.now_ms();
     log.commit(|_, number| {
         let adds =
             written.iter().map(|file| file.to_data_file(Rank::fresh(number), 0, modified_ms)).collect();
-        Ok(Commit { adds, removes: Vec::new(), txns: vec![(app_id.clone(), version)], data_change: true })
+        let txns = vec![(app_id.clone(), version)];
+        Ok(Commit { adds, removes: Vec::new(), txns, data_change: true, begun_ms })
     })
     .await?;
     Ok(())
@@ -147,7 +152,7 @@ async fn write_files(
     let pools = &flusher.ground.pools;
     let frozen = Arc::clone(buffer);
     let days = pools.run_blocking(move || Ok(days_of(&read(&frozen)))).await?;
-    let mut files = Files::default();
+    let mut files = Files { begun_ms: flusher.ground.clock.now_ms(), ..Files::default() };
     for pass in days.chunks(DAYS_PER_PASS) {
         let (frozen, pass) = (Arc::clone(buffer), pass.to_vec());
         let catalogue = tenant.catalogue();

@@ -76,6 +76,7 @@ impl Merger {
 
     async fn merge(&self, tables: &Tables, table: Table, group: Group) -> Result<()> {
         let begun = self.ground.clock.monotonic();
+        let begun_ms = Some(self.ground.clock.now_ms());
         let outputs = match table {
             Table::Samples => self.merge_samples(tables, &group).await?,
             Table::Series | Table::Metadata | Table::Staleness => {
@@ -91,7 +92,7 @@ impl Merger {
         let committed = tables.log(table).commit(|_, _| {
             let removes = group.files.iter().map(|file| file.path.clone()).collect();
             let adds = outputs.iter().map(|file| file.to_data_file(rank, level, modified_ms)).collect();
-            Ok(Commit { adds, removes, txns: Vec::new(), data_change: false })
+            Ok(Commit { adds, removes, txns: Vec::new(), data_change: false, begun_ms })
         });
         if let Err(error) = committed.await {
             // Only a refusal says that nothing names the new file. After a lost answer the commit may stand,

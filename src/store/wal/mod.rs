@@ -157,7 +157,8 @@ impl Wal {
         self.identity.directory
     }
 
-    /// Reads one segment whole; the caller asks in ascending order. A torn tail is cut off the last one.
+    /// Reads one segment whole; the caller asks in ascending order. A torn tail is cut off the last one. What is
+    /// read is on the disk before anyone relies on it: a killed process may have written it and not synced it.
     ///
     /// # Errors
     /// `Corrupt` when the file is no segment of this directory; damage inside it is reported in the answer.
@@ -171,11 +172,11 @@ impl Wal {
             let mut walk = Walk::new(&bytes);
             read_records(&mut walk, &mut out, &mut last).map_err(named)?;
             out.cut = bytes.len() - walk.good_end;
+            let mut file = self.disk.open_append(&path)?;
             if out.cut > 0 && is_last {
-                let mut file = self.disk.open_append(&path)?;
                 file.truncate(walk.good_end as u64)?;
-                file.sync_data()?;
             }
+            file.sync_data()?;
         }
         let seen = last.values().copied().max().unwrap_or(0);
         self.next_sequence = self.next_sequence.max(seen + 1);
@@ -285,9 +286,9 @@ impl Wal {
         let path = segment::path_of(&self.dir, number);
         let mut file = self.disk.create_new(&path)?;
         self.next_segment += 1;
-        file.write_all(&segment::header(number, self.identity.directory, self.next_sequence))?;
-        file.sync_data()?;
-        self.disk.sync_dir(&self.dir)?;
+        let header = segment::header(number, self.identity.directory, self.next_sequence);
+        let begun = file.write_all(&header).and_then(|()| file.sync_data());
+        begun.and_then(|()| self.disk.sync_dir(&self.dir)).inspect_err(|_| self.remove_empty(number))?;
         Ok(Current {
             file,
             number,
@@ -306,8 +307,20 @@ impl Wal {
         let cut = current.file.truncate(current.synced as u64).and_then(|()| current.file.sync_data());
         if let Err(error) = cut {
             tracing::warn!(%error, segment = current.number, "a WAL segment could not be cut after a failure");
+        } else if current.synced == segment::SEGMENT_HEADER_LEN {
+            self.remove_empty(current.number);
+            return;
         }
         self.closed.push_back(Closed { number: current.number, bytes: current.synced, last: current.last });
+    }
+
+    /// Takes away a segment without a record: a disk that stays full would gather one with every refusal.
+    fn remove_empty(&self, number: u64) {
+        let path = segment::path_of(&self.dir, number);
+        // One that stays, or comes back after a crash, is read as empty by the next start.
+        if let Err(error) = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.dir)) {
+            tracing::warn!(%error, segment = number, "an empty WAL segment stays until the next start");
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

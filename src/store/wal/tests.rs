@@ -115,6 +115,28 @@ fn what_was_synced_is_replayed_and_sequences_go_on() {
 }
 
 #[test]
+fn what_a_killed_process_wrote_is_durable_once_it_is_replayed() {
+    for appends in 1..8 {
+        let bench = Bench::new(1);
+        let (mut wal, _) = bench.open();
+        wal.resume(0);
+        for time in 0..appends {
+            bench.append(&mut wal, &bench.batch(&[0], time, 1.0)).unwrap();
+        }
+        drop(wal);
+        bench.disk.sim().unwrap().kill();
+        let seen = Bench::rows(&bench.open().1);
+        assert_eq!(
+            i64::try_from(seen.len()).unwrap(),
+            appends,
+            "what was written is there after a mere kill"
+        );
+        bench.disk.sim().unwrap().crash();
+        assert_eq!(Bench::rows(&bench.open().1), seen, "and stays once it was seen");
+    }
+}
+
+#[test]
 fn a_flipped_byte_costs_its_record_only() {
     let bench = Bench::new(4);
     let (mut wal, _) = bench.open();
@@ -209,6 +231,25 @@ fn a_full_disk_refuses_and_recovers() {
     sim.crash();
     let times: Vec<i64> = Bench::rows(&bench.open().1).iter().map(|row| row.2).collect();
     assert_eq!(times, [1, 3]);
+}
+
+#[test]
+fn a_refused_append_leaves_no_segment_behind() {
+    for nth in 0..=4 {
+        let bench = Bench::new(1);
+        let (mut wal, _) = bench.open();
+        let sim = bench.disk.sim().unwrap();
+        sim.set_fault(Some(Fault::FailOnce { nth }));
+        assert!(bench.append(&mut wal, &bench.batch(&[0], 1, 1.0)).is_err(), "operation {nth}");
+        let names = bench.disk.list(&dir()).unwrap();
+        assert!(names.iter().all(|entry| segment::number_of(&entry.name).is_none()), "{nth}: {names:?}");
+        bench.append(&mut wal, &bench.batch(&[0], 2, 2.0)).unwrap();
+        wal.sync().unwrap();
+        drop(wal);
+        sim.crash();
+        let times: Vec<i64> = Bench::rows(&bench.open().1).iter().map(|row| row.2).collect();
+        assert_eq!(times, [2], "operation {nth}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Samples in through remote write, out through every question: shapes, statuses and texts.
 
 use super::client::{Answer, Server};
-use super::{door, ready_server, rooms, web};
+use super::ready_server;
 use crate::model::{MetricMetadata, MetricType};
 use crate::wire::remote_write::{SeriesToWrite, encode};
 
@@ -242,31 +242,4 @@ async fn what_is_no_remote_write_is_refused_by_name() {
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("body_bytes"), "{}", answer.body);
     assert_eq!(server.get("/api/v1/write").await.status, 405);
-}
-
-#[tokio::test]
-async fn a_day_is_merged_when_somebody_asks() {
-    let (door, _asked) = door(web(true));
-    let rooms = rooms().await;
-    door.open(rooms.clone());
-    let server = Server::start(door).await;
-    let labels = [("__name__", "up"), ("job", "a")];
-    for (at, value) in [(AT, 1.0), (AT + 1_000, 2.0), (AT, 3.0)] {
-        let series = [SeriesToWrite { labels: &labels, samples: &[(at, value)] }];
-        assert_eq!(send(&server, &series).await.status, 204);
-        assert_eq!(server.post("/-/flush", "", "").await.status, 200);
-    }
-    assert_eq!(rooms.snapshot().files(), 3);
-    let path = "/api/v1/admin/tsdb/merge_day";
-    for wrong in ["", "?day=", "?day=1970-13-01", "?day=yesterday"] {
-        let refused = server.post(&format!("{path}{wrong}"), "", "").await;
-        assert_eq!(refused.status, 400, "{wrong}");
-        assert!(refused.body.contains("invalid parameter \\\"day\\\""), "{}", refused.body);
-    }
-    assert_eq!(server.post(&format!("{path}?day=1970-01-02"), "", "").await.status, 204, "an empty day");
-    assert_eq!(rooms.snapshot().files(), 3);
-    assert_eq!(server.post(&format!("{path}?day=1970-01-01"), "", "").await.status, 204);
-    assert_eq!(rooms.snapshot().files(), 1);
-    let values = fetched(&server, "/api/v1/query?query=up%5B1m%5D&time=60").await;
-    assert!(values.contains(r#"[[30,"3"],[31,"2"]]"#), "the later write wins: {values}");
 }

@@ -3,22 +3,10 @@
 use super::client::Answer;
 use super::data::{AT, HEADERS, filled, send};
 use super::ready_server;
+use crate::runtime::Dice;
 use crate::wire::remote_write::{SeriesToWrite, encode};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
-
-/// Steele and Vigna's `SplitMix64`: seeded, so that a failure can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) >> 1).expect("63 bits fit") % n
-    }
-}
 
 fn assert_refused(answer: &Answer, text: &str, what: &str) {
     assert!((400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.body);
@@ -77,15 +65,16 @@ async fn damaged_bodies_never_cost_more_than_their_request() {
     let rows: Vec<(i64, f64)> = (0..50).map(|n| (n * 1_000, 0.5)).collect();
     let good = encode(&[SeriesToWrite { labels: &labels, samples: &rows }], &[]).expect("small");
     let plain = snap::raw::Decoder::new().decompress_vec(&good).expect("it was packed a moment ago");
-    let mut dice = Dice(20_261_121);
+    let mut dice = Dice::new(20_261_121);
+    let mut below = |n: usize| usize::try_from(dice.below(n as u64)).expect("below a length");
     for round in 0..300 {
         // Every other round damages what snappy holds, so that the damage reaches the protobuf decoder.
         let mut body = if round % 2 == 0 { good.clone() } else { plain.clone() };
-        for _ in 0..=dice.below(3) {
-            let at = dice.below(body.len());
-            body[at] = u8::try_from(dice.below(256)).expect("a byte");
+        for _ in 0..=below(3) {
+            let at = below(body.len());
+            body[at] = u8::try_from(below(256)).expect("a byte");
         }
-        body.truncate(body.len() - dice.below(body.len() / 2));
+        body.truncate(body.len() - below(body.len() / 2));
         if round % 2 == 1 {
             body = snap::raw::Encoder::new().compress_vec(&body).expect("small");
         }
@@ -130,6 +119,29 @@ async fn times_at_the_ends_are_answers_or_4xx() {
     let labels = [("__name__", "m")];
     let answer = send(&server, &[SeriesToWrite { labels: &labels, samples: &extremes }]).await;
     assert_refused(&answer, "out of bounds", "timestamps at the ends of i64");
+}
+
+/// A query that takes seconds is gone soon after its client, and counts as neither answered nor failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_ends_when_its_client_goes_away() {
+    let server = ready_server().await;
+    let rows: Vec<(i64, f64)> =
+        (-1_000..50).map(|n| (n * 1_000, f64::from(i32::try_from(n).expect("small")))).collect();
+    let names: Vec<String> = (0..400).map(|n| n.to_string()).collect();
+    let labels: Vec<_> = names.iter().map(|n| [("__name__", "m"), ("n", n.as_str())]).collect();
+    let series: Vec<_> = labels.iter().map(|labels| SeriesToWrite { labels, samples: &rows }).collect();
+    assert_eq!(send(&server, &series).await.status, 204);
+    let query = "/api/v1/query_range?query=quantile_over_time(0.9,m%5B1000s%5D)&start=-1000&end=60&step=0.1";
+    let leaving = server.get(query);
+    let watching =
+        async { while !server.get("/metrics").await.body.contains("quipu_queries_running 1\n") {} };
+    tokio::select! {
+        answer = leaving => panic!("the query was too quick for this test: {}", answer.status),
+        () = watching => {}
+    }
+    while !server.get("/metrics").await.body.contains("quipu_queries_running 0\n") {}
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains("quipu_query_total{result=\"success\"} 0\n"), "{metrics}");
 }
 
 #[tokio::test]

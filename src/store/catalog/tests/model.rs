@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::runtime::{FaultyStore, PutFault};
+use crate::runtime::{FaultyStore, RequestFault};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -50,7 +50,7 @@ impl Naive {
 }
 
 async fn run(steps: Vec<Step>) -> Result<()> {
-    let store = FaultyStore::new();
+    let store = FaultyStore::new(0, Clock::manual(0));
     let objects = store.objects();
     let options = LogOptions { checkpoint_every: 7, ..LogOptions::default() };
     let mut logs = Vec::new();
@@ -61,7 +61,9 @@ async fn run(steps: Vec<Step>) -> Result<()> {
     for (i, step) in steps.into_iter().enumerate() {
         match step {
             Step::Add(process, fault) => {
-                store.plan(fault.map(|lost| if lost { PutFault::LosesAnswer } else { PutFault::Fails }));
+                store.plan(
+                    fault.map(|lost| if lost { RequestFault::LosesAnswer } else { RequestFault::Fails }),
+                );
                 let (app, path) = (format!("wal{process}"), format!("f{i}"));
                 let sequence = naive.streams.get(&app).copied().unwrap_or(0) + 1;
                 add(&logs[process], &path, Some((&app, sequence))).await?;

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::*;
-use crate::runtime::{FaultyStore, PutFault};
+use crate::runtime::{FaultyStore, RequestFault};
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_one_commit() -> Result<()> {
-    let store = FaultyStore::new();
+    let store = FaultyStore::new(0, Clock::manual(0));
     let log = open(&store.objects()).await?;
     for faults in [
-        vec![PutFault::LosesAnswer],
-        vec![PutFault::Fails],
-        vec![PutFault::Fails, PutFault::LosesAnswer, PutFault::Fails],
+        vec![RequestFault::LosesAnswer],
+        vec![RequestFault::Fails],
+        vec![RequestFault::Fails, RequestFault::LosesAnswer, RequestFault::Fails],
     ] {
         let number = log.snapshot().number();
         store.plan(faults);
@@ -25,18 +25,24 @@ async fn a_lost_answer_is_one_commit() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_in_doubt_is_not_made_twice() -> Result<()> {
-    let store = FaultyStore::new();
+    let store = FaultyStore::new(0, Clock::manual(0));
     let log = open(&store.objects()).await?;
     add(&log, "a", Some(("wal", 1))).await?;
     // It is written, and no answer ever comes.
-    store.plan([PutFault::LosesAnswer, PutFault::Fails, PutFault::Fails, PutFault::Fails, PutFault::Fails]);
+    store.plan([
+        RequestFault::LosesAnswer,
+        RequestFault::Fails,
+        RequestFault::Fails,
+        RequestFault::Fails,
+        RequestFault::Fails,
+    ]);
     let error = add(&log, "b", Some(("wal", 2))).await.expect_err("no answer");
     assert_eq!(error.kind(), Kind::Unavailable);
     let version = add(&log, "b-again", Some(("wal", 2))).await?;
     assert_eq!((version.number(), paths(&version)), (2, vec!["a", "b"]));
     add(&log, "c", Some(("wal", 3))).await?;
     // It is not written, and no answer ever comes.
-    store.plan([PutFault::Fails; 5]);
+    store.plan([RequestFault::Fails; 5]);
     assert!(add(&log, "d", Some(("wal", 4))).await.is_err());
     assert_eq!(paths(&*add(&log, "d", Some(("wal", 4))).await?), ["a", "b", "c", "d"]);
     Ok(())
@@ -122,11 +128,11 @@ async fn a_writer_that_slept_for_days_goes_on_from_the_checkpoint() -> Result<()
 
 #[tokio::test(start_paused = true)]
 async fn a_put_that_arrives_after_the_clean_up_is_undone() -> Result<()> {
-    let store = FaultyStore::new();
+    let store = FaultyStore::new(0, Clock::manual(0));
     let objects = store.objects();
     let options = LogOptions { checkpoint_every: 10, keep_log_ms: i64::MIN / 2, ..LogOptions::default() };
     let (awake, slow) = (open_with(ground(&objects), options).await?, open(&objects).await?);
-    store.plan([PutFault::Late(Duration::from_hours(25))]);
+    store.plan([RequestFault::Late(Duration::from_hours(25))]);
     let late = async { add(&slow, "late", None).await };
     let others = async {
         tokio::task::yield_now().await;
@@ -147,11 +153,11 @@ async fn a_put_that_arrives_after_the_clean_up_is_undone() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_is_given_up_after_ten_minutes() -> Result<()> {
-    let store = FaultyStore::new();
+    let store = FaultyStore::new(0, Clock::manual(0));
     let objects = store.objects();
     let (quick, slow) = (open(&objects).await?, open(&objects).await?);
     let losing = async {
-        store.plan([PutFault::Late(Duration::from_secs(700))]);
+        store.plan([RequestFault::Late(Duration::from_secs(700))]);
         add(&slow, "slow", None).await
     };
     let winning = async {

@@ -1,0 +1,281 @@
+//! Differential test: the same data and the same questions to quipu and to Prometheus 3.5.
+//!
+//! Prometheus is Debian sid's (`tests/install` unpacks it). Expressions come from a grammar of what quipu evaluates,
+//! seeded: `QUIPU_DIFF_SEED=S` and `QUIPU_DIFF_COUNT=N` ask others and more. Each is asked as an instant and as a range
+//! query over HTTP, once with names removed by each function and once with delayed name removal, on both sides alike.
+//! What must be equal: kind of result, series and their order where it means something, timestamps, values within
+//! 1e-12 (1e-9 for standard deviations; sums near zero: of the sum of what went in), warnings and infos, and the kind
+//! of error where both refuse.
+//!
+//! quipu follows Prometheus 3.14. What 3.5 does otherwise is [`NEW_WARNINGS`], [`NEW_REFUSALS`],
+//! [`NEW_ANSWERS`] and [`answer::NEW_TEXTS`]. What is not asked:
+//!
+//! - `timestamp()` of a selector with both `@` and `offset`: Prometheus (3.5 and 3.14) forgets the offset there, but
+//!   reads only the samples that it asks for; quipu takes it into account as everywhere else.
+//! - a parameter that is not a number of an aggregation whose series all have `@`: Prometheus (3.5 and 3.14) evaluates
+//!   such an aggregation, parameter and all, at the first step only, and ignores `@ start()` in the parameter.
+//! - which of equal values `topk` chooses, and jumps (`ceil`, `%`, a filter) over values that differ in the last bit:
+//!   neither is defined.
+
+mod answer;
+mod catalogue;
+mod data;
+mod dice;
+mod grammar;
+
+use std::path::Path;
+
+use futures::StreamExt;
+use quipu::runtime::Clock;
+use quipu::wire::remote_write::SeriesToWrite;
+
+use super::peers::{Prometheus, Quipu, remote_write_to};
+use answer::{Said, Tally, compare, compare_refusals};
+use data::{LENGTH_MS, START_MS, Series};
+use dice::Dice;
+use grammar::{Grammar, Term};
+
+const COUNT: usize = 800;
+const SEED: u64 = 1;
+/// Questions under way at a time.
+const AT_A_TIME: usize = 4;
+/// Differences that are shown.
+const SHOWN: usize = 20;
+
+/// What Prometheus 3.14 warns of and 3.5 does not; it is taken out of quipu's answer.
+const NEW_WARNINGS: [&str; 1] =
+    // 3.12: `sort` and `sort_desc` order nothing in a range query.
+    ["PromQL warning: sort is ineffective for range queries"];
+
+/// What Prometheus 3.14 refuses and 3.5 answers: it looks at k of `topk` and `bottomk` before it knows whether there
+/// is anything to choose from, and takes no NaN (3.6).
+const NEW_REFUSALS: [&str; 2] = ["Parameter value is NaN", "overflows int64"];
+
+/// What Prometheus 3.14 answers and 3.5 refuses: series that become equal when the delayed removal takes their names,
+/// and have no value at the same step of a range query (they are one series then).
+const NEW_ANSWERS: [&str; 1] = ["vector cannot contain metrics with the same labelset"];
+
+/// What both sides have in every run: 3.14 takes it for granted.
+const FEATURES: &str = "promql-experimental-functions,promql-duration-expr";
+
+/// When something is asked.
+#[derive(Debug, Clone)]
+struct Question {
+    term: Term,
+    /// Path and parameters without the query.
+    path: &'static str,
+    parameters: Vec<(&'static str, String)>,
+}
+
+fn variable<T: std::str::FromStr>(name: &str, default: T) -> T {
+    let value = std::env::vars().find(|(found, _)| found == name).and_then(|(_, value)| value.parse().ok());
+    value.unwrap_or(default)
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}
+
+/// The questions of a seed: an instant and a range query of each expression.
+fn questions(dice: &mut Dice, count: usize) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for _ in 0..count {
+        let term = Grammar { dice }.query();
+        let query = ("query", term.text.clone());
+        let lookback = dice.percent(10).then(|| ("lookback_delta", "75s".to_owned()));
+        let at = START_MS + dice.between(-60_000, LENGTH_MS + 420_000);
+        let at = if dice.percent(50) { at - at % 15_000 } else { at };
+        let parameters = [query.clone(), ("time", seconds(at))].into_iter().chain(lookback.clone()).collect();
+        questions.push(Question { term: term.clone(), path: "/api/v1/query", parameters });
+        let step = *dice.pick(&[15_000, 30_000, 60_000, 300_000, 13_337, 47_000]);
+        let start = START_MS + dice.between(-600_000, LENGTH_MS);
+        let start = if dice.percent(50) { start - start % step } else { start };
+        let end = start + dice.between(0, LENGTH_MS);
+        // Now and then so many steps that the work is divided among threads.
+        let step = if dice.percent(2) { 1_000 } else { step };
+        let times = [("start", seconds(start)), ("end", seconds(end)), ("step", seconds(step))];
+        let parameters = [query].into_iter().chain(times).chain(lookback).collect();
+        questions.push(Question { term, path: "/api/v1/query_range", parameters });
+    }
+    questions
+}
+
+/// Instant queries that are hardly queries any more.
+fn mangled(dice: &mut Dice, count: usize) -> Vec<Question> {
+    let one = |_| {
+        let term = Term::unknown(Grammar { dice }.mangled());
+        let parameters = vec![("query", term.text.clone()), ("time", seconds(START_MS + LENGTH_MS / 2))];
+        Question { term, path: "/api/v1/query", parameters }
+    };
+    (0..count).map(one).collect()
+}
+
+async fn ask(client: &reqwest::Client, server: &str, question: &Question) -> Said {
+    let request = client.get(format!("{server}{}", question.path)).query(&question.parameters);
+    let answer = request.send().await.unwrap_or_else(|e| panic!("{server}: {question:?}: {e}"));
+    let status = answer.status().as_u16();
+    let body = answer.text().await.unwrap_or_else(|e| panic!("{server}: {question:?}: {e}"));
+    Said::new(status, &body)
+}
+
+/// Writes the samples from `from` to before `to`.
+async fn write(client: &reqwest::Client, server: &str, all: &[Series], from: i64, to: i64) {
+    let within = |series: &Series| -> Vec<(i64, f64)> {
+        series.samples.iter().copied().filter(|(time, _)| (from..to).contains(time)).collect()
+    };
+    let samples: Vec<_> = all.iter().map(within).collect();
+    let series: Vec<_> = all
+        .iter()
+        .zip(&samples)
+        .filter(|(_, samples)| !samples.is_empty())
+        .map(|(series, samples)| SeriesToWrite { labels: &series.labels, samples })
+        .collect();
+    remote_write_to(client, server, &series).await;
+}
+
+/// quipu with the data in two files a table (merged into one for the run with `delayed`) and in its buffer, and
+/// Prometheus with the data in its head.
+async fn filled(folder: &Path, delayed: bool, all: &[Series]) -> (Quipu, Prometheus) {
+    let (ours, theirs) = (folder.join("quipu"), folder.join("prometheus"));
+    for folder in [&ours, &theirs] {
+        std::fs::create_dir_all(folder).expect("a temporary folder can be written");
+    }
+    let delay = if delayed { ",promql-delayed-name-removal" } else { "" };
+    let features = format!("--enable-feature={FEATURES}{delay}");
+    let config = "global: {}\nstorage: {tsdb: {out_of_order_time_window: 100y}}\n";
+    let prometheus = Prometheus::start(&theirs, config, &[&features]).await;
+    let config = format!("global: {{}}\nquipu: {{query: {{delayed_name_removal: {delayed}}}}}\n");
+    let data = ours.join("data").display().to_string();
+    let quipu = Quipu::start(&ours, &config, &data).await;
+    let third = LENGTH_MS / 3;
+    let mut from = START_MS - 60_000;
+    for slice in 0..3 {
+        let to = if slice < 2 { START_MS + (slice + 1) * third } else { i64::MAX };
+        write(&quipu.client, &quipu.http, all, from, to).await;
+        write(&quipu.client, &prometheus.http, all, from, to).await;
+        if slice < 2 {
+            assert_eq!(quipu.post("/-/flush").await, 200);
+        }
+        from = to;
+    }
+    if delayed {
+        assert_eq!(quipu.post("/api/v1/admin/tsdb/merge").await, 204);
+    }
+    (quipu, prometheus)
+}
+
+/// The differences and what was compared.
+async fn run(
+    delayed: bool,
+    all: &[Series],
+    questions: &[Question],
+    compare: impl Fn(&Term, &Said, &Said, &mut Tally) -> Result<(), String>,
+) -> (Vec<String>, Tally) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (quipu, prometheus) = filled(folder.path(), delayed, all).await;
+    let both = |question: Question| {
+        let (client, ours, theirs) = (quipu.client.clone(), quipu.http.clone(), prometheus.http.clone());
+        async move {
+            let said = tokio::join!(ask(&client, &theirs, &question), ask(&client, &ours, &question));
+            (question, said)
+        }
+    };
+    let mut asked = futures::stream::iter(questions.iter().cloned().map(both)).buffered(AT_A_TIME);
+    let (mut differences, mut tally) = (Vec::new(), Tally::default());
+    while let Some((question, (expected, mut found))) = asked.next().await {
+        found.forget_warnings(&NEW_WARNINGS);
+        let is_range = question.path.ends_with("range");
+        if found.refuses_alone(&expected, &NEW_REFUSALS)
+            || is_range && expected.refuses_alone(&found, &NEW_ANSWERS)
+        {
+            tally.changed_since += 1;
+            continue;
+        }
+        if let Err(why) = compare(&question.term, &expected, &found, &mut tally) {
+            let times: Vec<_> =
+                question.parameters[1..].iter().map(|(name, value)| format!("{name}={value}")).collect();
+            differences.push(format!("{}\n      {}\n      {why}", question.term.text, times.join(" ")));
+        }
+    }
+    drop(asked);
+    quipu.stop().await;
+    (differences, tally)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_prometheus() {
+    if !Prometheus::is_there() {
+        return;
+    }
+    let (seed, count): (u64, usize) =
+        (variable("QUIPU_DIFF_SEED", SEED), variable("QUIPU_DIFF_COUNT", COUNT));
+    eprintln!("seed {seed}, {count} expressions: QUIPU_DIFF_SEED={seed} QUIPU_DIFF_COUNT={count}");
+    let mut dice = Dice::new(seed);
+    let all = data::all(&mut dice);
+    let questions = questions(&mut dice, count);
+    let clock = Clock::real();
+    let mut failed = 0;
+    for delayed in [false, true] {
+        let (differences, tally) = run(delayed, &all, &questions, compare).await;
+        eprintln!("delayed name removal {delayed}: {tally:?}, {} differences", differences.len());
+        for difference in differences.iter().take(SHOWN) {
+            eprintln!("  - {difference}");
+        }
+        failed += differences.len();
+        // A test whose questions find nothing would agree about everything.
+        assert!(
+            tally.points > count * 20 && tally.empty < count && tally.annotated > count / 20,
+            "{tally:?}"
+        );
+    }
+    let samples: usize = all.iter().map(|series| series.samples.len()).sum();
+    eprintln!("{} series, {samples} samples, {:.1} s", all.len(), clock.monotonic().as_secs_f64());
+    assert_eq!(failed, 0, "differences from Prometheus, seed {seed}");
+}
+
+/// A slip may ask for what quipu does not do yet.
+fn mangled_alike(_: &Term, expected: &Said, found: &Said, tally: &mut Tally) -> Result<(), String> {
+    if found.is_unsupported() {
+        tally.unsupported += 1;
+        return Ok(());
+    }
+    compare_refusals(expected, found, tally)
+}
+
+/// Whether and how both refuse; the words of 3.14's grammar are others than those of 3.5.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_those_of_prometheus() {
+    if !Prometheus::is_there() {
+        return;
+    }
+    let (seed, count): (u64, usize) =
+        (variable("QUIPU_DIFF_SEED", SEED), variable("QUIPU_DIFF_COUNT", COUNT));
+    let mut dice = Dice::new(seed);
+    let questions = mangled(&mut dice, count);
+    let (differences, tally) = run(false, &[], &questions, mangled_alike).await;
+    eprintln!("seed {seed}: {tally:?}");
+    for difference in &differences {
+        eprintln!("  - {difference}");
+    }
+    assert!(tally.refusals > count / 2, "a slip of the finger is mostly refused");
+    assert!(differences.is_empty(), "QUIPU_DIFF_SEED={seed} QUIPU_DIFF_COUNT={count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lookups_are_those_of_prometheus() {
+    if !Prometheus::is_there() {
+        return;
+    }
+    let (seed, count): (u64, usize) =
+        (variable("QUIPU_DIFF_SEED", SEED), variable("QUIPU_DIFF_COUNT", COUNT));
+    let mut dice = Dice::new(seed);
+    let all = data::all(&mut dice);
+    let lookups = catalogue::lookups(&mut dice, count / 4);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (quipu, prometheus) = filled(folder.path(), false, &all).await;
+    let differences = catalogue::compare(&quipu.client, (&prometheus.http, &quipu.http), &lookups).await;
+    for difference in differences.iter().take(SHOWN) {
+        eprintln!("  - {difference}");
+    }
+    assert!(differences.is_empty(), "{}: QUIPU_DIFF_SEED={seed} QUIPU_DIFF_COUNT={count}", differences.len());
+}
