@@ -1,5 +1,6 @@
 //! A day redrawn in blocks from the deltas of a recording: real values and real increments, without the cycle that
-//! a recording played again and again has. Blocks are short: what comes back whole is a gift to who packs deltas. `benches/data/README.md` tells the format and how the recording was made.
+//! a recording played again and again has. Blocks are short: what comes back whole is a gift to who packs deltas.
+//! `benches/data/README.md` tells the format and how the recording was made.
 //!
 //! ```text
 //!   recording  ──┬─[ block ]──┬──[ block ]──   per series, at random places, 4 to 15 deltas long
