@@ -1,8 +1,9 @@
-//! A day redrawn in blocks from the deltas of a recording: real values and real increments, but no cycle that a
-//! compressor could find. `benches/data/README.md` tells the format and how the recording was made.
+//! A day redrawn in blocks from the deltas of a recording: real values and real increments, without the cycle that
+//! a recording played again and again has. Blocks are short: what comes back whole is a gift to who packs deltas.
+//! `benches/data/README.md` tells the format and how the recording was made.
 //!
 //! ```text
-//!   recording  ──┬─[ block ]──┬──[ block ]──   per series, at random places, 8 to 64 deltas long
+//!   recording  ──┬─[ block ]──┬──[ block ]──   per series, at random places, 4 to 15 deltas long
 //!   day        first value + block + block + block …
 //! ```
 //!
@@ -17,12 +18,12 @@ use crate::random::Random;
 const RECORDING: &[u8] = include_bytes!("../data/node.txt.zst");
 
 /// Deltas of a block: at least this many, and up to [`BLOCK_MORE`] more.
-const BLOCK_LEAST: usize = 8;
-const BLOCK_MORE: usize = 56;
+const BLOCK_LEAST: usize = 4;
+const BLOCK_MORE: usize = 12;
 /// Places that are tried for a block that keeps a gauge in its range.
 const TRIES: usize = 8;
 /// More decimals than this do not fit whole numbers: the recording has floats with all their digits there.
-const MOST_DECIMALS: usize = 6;
+const MOST_DECIMALS: usize = 12;
 
 /// One recorded series: its values as whole numbers of 10^-decimals, or as they are.
 #[derive(Debug)]
