@@ -72,29 +72,6 @@ async fn a_sample_goes_all_the_way_and_other_engines_read_it() {
     quipu.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_acknowledged_write_survives_kill() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let data = folder.path().join("data").display().to_string();
-    let mut expected: f64 = 0.0;
-    for round in 0..5 {
-        let quipu = Quipu::start(folder.path(), "global: {}\n", &data).await;
-        if round > 0 {
-            let mut found = 0.0;
-            for before in 0..round {
-                let one = format!("sum(sum_over_time(killed_{before}[10m]))");
-                found += quipu.value(&one).await.expect("an acknowledged write is there");
-            }
-            assert_eq!(found.to_bits(), expected.to_bits(), "round {round}: {found} of {expected}");
-        }
-        expected += remote_write(&quipu, &format!("killed_{round}"), 50).await;
-        if round % 2 == 1 {
-            assert_eq!(quipu.post("/-/flush").await, 200);
-        }
-        // Dropped without a word: SIGKILL.
-    }
-}
-
 /// Prometheus scrapes itself, an exporter and quipu, and writes all of it into quipu.
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_scrapes_quipu_and_writes_into_it() {
