@@ -14,7 +14,7 @@ if [ -z "$python" ]; then
   python=$venv/bin/python
 fi
 interop=store::catalog::tests::interop
-cargo test --lib -q "$interop::write_tables_for_other_readers" -- --ignored
+cargo test --locked --lib -q "$interop::write_tables_for_other_readers" -- --ignored
 "$python" tests/e2e/delta_readers.py target/delta-interop
-cargo test --lib -q "$interop::read_a_checkpoint_of_delta_rs" -- --ignored
+cargo test --locked --lib -q "$interop::read_a_checkpoint_of_delta_rs" -- --ignored
 echo "all ok"

@@ -13,11 +13,13 @@ if [ -z "$moto" ]; then
   fi
   moto=$venv/bin/moto_server
 fi
-"$moto" -H 127.0.0.1 -p 5599 >/dev/null 2>&1 &
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export QUIPU_TEST_S3=http://127.0.0.1:$port
+"$moto" -H 127.0.0.1 -p "$port" >/dev/null 2>&1 &
 server=$!
 trap 'kill "$server"' EXIT
 for _ in $(seq 50); do
-  curl -fsS -X PUT http://127.0.0.1:5599/quipu >/dev/null 2>&1 && break
+  curl -fsS -X PUT "$QUIPU_TEST_S3/quipu" >/dev/null 2>&1 && break
   sleep 0.2
 done
-cargo test --lib -q runtime::objects::tests::s3_keeps_the_contract -- --ignored
+cargo test --locked --lib -q runtime::objects::tests::s3_keeps_the_contract -- --ignored
