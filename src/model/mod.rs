@@ -2,7 +2,9 @@
 
 mod batch;
 mod float;
+mod histogram;
 mod labels;
+mod log;
 mod matcher;
 mod principal;
 mod re2;
@@ -15,7 +17,9 @@ pub use batch::{Batch, Handle, MetricMetadata, MetricType, Timestamps};
 pub use float::{
     NORMAL_NAN, STALE_NAN, is_stale, push_go_float, push_go_float_fixed, push_openmetrics_float,
 };
+pub use histogram::{CUSTOM_BUCKETS, Histogram, ResetHint, Span};
 pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END, push_pair};
+pub use log::{FilePosition, LogBatch, LogLine};
 pub use matcher::{MatchOp, Matcher};
 pub use principal::{Principal, Tenant};
 pub use re2::Regex;

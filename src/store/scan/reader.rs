@@ -8,6 +8,7 @@ use super::assemble::{Assembler, Stores};
 use super::pages::PageSet;
 use super::selection::Selection;
 use crate::error::Result;
+use crate::model::Histogram;
 
 /// Rows that are loaded together: 4 MiB decoded, and as much as one series has where that is more.
 pub(super) const CHUNK_ROWS: u64 = 256 << 10;
@@ -39,6 +40,10 @@ pub struct SeriesRows<'a> {
     pub values: &'a [f64],
     /// Stale markers, ms, ascending and unique, at no sample's timestamp.
     pub stale_at: &'a [i64],
+    /// Native histograms' timestamps: ms, ascending, unique and at no float's or marker's timestamp.
+    pub histogram_times: &'a [i64],
+    /// One per histogram timestamp.
+    pub histograms: &'a [Arc<Histogram>],
 }
 
 impl SeriesReader {
@@ -75,6 +80,8 @@ impl SeriesReader {
             timestamps: self.assembler.times(),
             values: self.assembler.values(),
             stale_at: self.assembler.stale_at(),
+            histogram_times: &[],
+            histograms: &[],
         }))
     }
 

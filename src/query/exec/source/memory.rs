@@ -60,6 +60,6 @@ impl Memory {
 
     pub(super) fn rows_of(&self, index: usize) -> SeriesRows<'_> {
         let MemorySeries { timestamps, values, stale_at, .. } = &self.series[index];
-        SeriesRows { index, timestamps, values, stale_at }
+        SeriesRows { index, timestamps, values, stale_at, histogram_times: &[], histograms: &[] }
     }
 }
