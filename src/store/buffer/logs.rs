@@ -7,6 +7,8 @@
 //! A line costs 20 bytes beside its texts and no allocation. Equal lines are kept here and made one when the lines
 //! are put into the order of files.
 
+#![cfg_attr(not(test), expect(dead_code, reason = "files of log lines come with the next step"))]
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -129,27 +131,9 @@ pub(in crate::store) struct LineAt {
 }
 
 impl LogView {
-    /// The label sets; lines count in them.
-    pub(in crate::store) fn streams(&self) -> &[Labels] {
-        &self.streams
-    }
-
     /// A line.
     pub(in crate::store) fn line(&self, at: LineAt) -> LogLine<'_> {
         self.chunks[at.chunk as usize].0.lines.line(at.row as usize)
-    }
-
-    /// First and last time of each stream's lines, ns; `None` for a stream without lines here.
-    pub(in crate::store) fn times(&self) -> Vec<Option<(i64, i64)>> {
-        let mut times: Vec<Option<(i64, i64)>> = vec![None; self.streams.len()];
-        for (chunk, lines) in &self.chunks {
-            let lines = *lines as usize;
-            for (stream, time) in chunk.lines.stream[..lines].iter().zip(&chunk.lines.timestamps) {
-                let seen = times[*stream as usize].get_or_insert((*time, *time));
-                *seen = (seen.0.min(*time), seen.1.max(*time));
-            }
-        }
-        times
     }
 
     /// The lines of the wanted streams inside `from..=to` (ns) in the order of files, of equal ones the first.
