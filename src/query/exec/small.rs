@@ -185,6 +185,11 @@ pub(crate) fn merge_equal(views: &[View<'_>], strict: bool, schema: &GridSchema)
     rows.finish()
 }
 
+/// Two series of one vector are equal.
+pub(crate) fn same_labels() -> Error {
+    Error::new(Kind::Execution, "vector cannot contain metrics with the same labelset")
+}
+
 /// Series by their final label set.
 #[derive(Debug)]
 pub(crate) struct Merged {
@@ -234,7 +239,7 @@ impl Merged {
         };
         let own = &mut self.rows[*id];
         if strict || own.valid.iter().zip(&valid).any(|(own, more)| own & more != 0) {
-            return Err(Error::new(Kind::Execution, "vector cannot contain metrics with the same labelset"));
+            return Err(same_labels());
         }
         for step in bits::ones(&valid) {
             own.values[step] = row.values[step];
