@@ -2,17 +2,26 @@
 
 mod aggregate;
 mod batch;
+mod buckets;
+mod count_values;
+mod date;
 mod error;
 mod grid_aggregate;
 mod grid_map;
 mod groups;
+mod histogram;
+mod instant;
 mod kernel;
 mod labels;
+mod limit_ratio;
 mod lower;
 mod operator;
+mod relabel;
 mod series_scan;
 mod small;
+mod sort;
 mod source;
+mod whole;
 
 pub(crate) use batch::View;
 pub(crate) use error::{inward, too_many_samples};

@@ -33,6 +33,7 @@ use crate::model::Matcher;
 
 pub(in crate::query) use ast::Expr;
 pub(in crate::query) use duration::resolve as resolve_durations;
+pub(in crate::query) use quote::quote;
 pub(in crate::query) use span::Span;
 
 /// The longest query, in bytes. Everything that grows with the text is bounded by it.

@@ -11,7 +11,7 @@ impl Translator<'_> {
         if !unary.negative {
             return Ok(value);
         }
-        let negated = |plan| Instant(InstantFunction::Negate).plan(plan, self.schema);
+        let negated = |plan| Instant::of(InstantFunction::Negate).plan(plan, Vec::new(), self.schema);
         Ok(match value {
             Value::Scalar(Scalar::Known(known)) => {
                 let negative = known.zip(&StepScalar::Constant(0.0), |value, _| -value);
@@ -48,7 +48,7 @@ impl Translator<'_> {
         }
     }
 
-    fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
+    pub(super) fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
         // A comparison between scalars always has `bool`; the grammar sees to it.
         let binary =
             |scalar, scalar_left| ScalarBinary { op, return_bool: op.is_comparison(), scalar_left, scalar };
@@ -67,12 +67,11 @@ impl Translator<'_> {
     }
 
     fn vector_scalar(&self, binary: &ScalarBinary, vector: Vector, scalar: Scalar) -> Vector {
-        let is_fixed = matches!(scalar, Scalar::Known(StepScalar::Constant(_)));
         let (scalar, input) = scalar.into_argument();
         let binary = ScalarBinary { scalar, ..binary.clone() };
         let drops_name = binary.drops_name();
         let plan = binary.plan(vector.plan, input, self.schema);
-        let vector = Vector { plan, is_constant: vector.is_constant && is_fixed, ..vector };
+        let vector = Vector { plan, ..vector };
         if drops_name { self.without_names(vector, false) } else { vector }
     }
 }
