@@ -5,6 +5,7 @@ use std::sync::RwLock;
 
 use super::*;
 use crate::model::{Handle, Labels, MetricType, Timestamps};
+use crate::runtime::fuzz::fuzz;
 use crate::runtime::{Clock, Fault};
 
 struct Bench {
@@ -43,7 +44,7 @@ impl Bench {
     fn append(&self, wal: &mut Wal, batch: &Batch) -> Result<u64> {
         let rows = Rows { batch, only: None };
         let (tenant, registry) = (&self.tenant, &self.registry);
-        let request = Request { tenant, parts: vec![(Class::Live, rows)], batch, registry };
+        let request = Request { tenant, parts: vec![(Class::Live, rows)], batch, registry, logs: None };
         wal.append(&[request]).map(|sequences| sequences[0][0])
     }
 
@@ -205,7 +206,8 @@ fn an_unfinished_request_is_dropped_whole() {
     let batch = bench.batch(&[0, 1], 1, 1.0);
     let (live, old) = (Rows { batch: &batch, only: Some(&[0]) }, Rows { batch: &batch, only: Some(&[1]) });
     let parts = vec![(Class::Live, live), (Class::Backfill, old)];
-    let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
+    let request =
+        Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry, logs: None };
     assert_eq!(wal.append(&[request]).unwrap(), [vec![1, 2]]);
     wal.sync().unwrap();
     drop(wal);
@@ -260,7 +262,8 @@ fn segments_go_when_every_class_is_committed() {
     let rows = Rows { batch: &batch, only: None };
     for class in [Class::Live, Class::Backfill] {
         let parts = vec![(class, rows)];
-        let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
+        let request =
+            Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry, logs: None };
         wal.append(&[request]).unwrap();
     }
     wal.roll().unwrap();
@@ -295,4 +298,29 @@ fn metadata_travels_and_foreign_segments_are_refused() {
     let (mut wal, _) = Wal::open(bench.disk.clone(), &dir(), 1).unwrap();
     let error = wal.replay_segment(1, true).unwrap_err();
     assert!(error.to_string().contains("another WAL directory") && error.get("file").is_some(), "{error}");
+}
+
+/// Bodies as they come from behind their checksum, which chance alone never passes.
+#[test]
+fn hostile_bodies_are_errors_and_no_panics() {
+    let bench = Bench::new(2);
+    let mut batch = bench.batch(&[0, 1], 7, 1.5);
+    let labels = Labels::from_pairs([("job", "j")]).expect("labels of a test");
+    let key = crate::model::SeriesKey { metric: "m".into(), labels };
+    let definitions = [Definition { reference: 0, key }];
+    let (mut shared, mut each, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    record::write_samples(&mut shared, &bench.tenant, &definitions, Rows { batch: &batch, only: None });
+    batch.timestamps = Timestamps::Each(vec![7, 8]);
+    record::write_samples(&mut each, &bench.tenant, &[], Rows { batch: &batch, only: None });
+    batch.metadata = vec![MetricMetadata {
+        metric: "m".into(),
+        kind: MetricType::Counter,
+        help: "h".into(),
+        unit: "s".into(),
+    }];
+    record::write_metadata(&mut metadata, &bench.tenant, &batch);
+    fuzz("wal_record", &[&shared, &each, &metadata], &[], |body| {
+        assert!(record::Header::parse(body).is_none(), "no body looks like a record");
+        record::read_samples(body).is_ok() | record::read_metadata(body).is_ok()
+    });
 }
