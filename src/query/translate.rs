@@ -9,17 +9,20 @@ mod constant;
 mod histogram;
 mod labels;
 mod operator;
+mod order;
+mod subquery;
 
 #[cfg(test)]
 pub(in crate::query) use aggregate::OTHER_AGGREGATIONS;
 #[cfg(test)]
 pub(in crate::query) use call::OTHER_FUNCTIONS;
+pub(in crate::query) use order::evaluation_order;
 
 use datafusion::logical_expr::LogicalPlan;
 
 use super::plan::{
-    Annotations, Grid, GridSchema, Literal, Position, ScalarArgument, Selector, StepScalar, Take, Unique,
-    Windows,
+    Annotations, Grid, GridSchema, Grouping, Literal, Position, ScalarArgument, Selector, StepBudget,
+    StepScalar, Take, Unique, Windows,
 };
 use super::promql::ast::{self, ExprKind};
 use super::promql::duration::Duration;
@@ -40,6 +43,8 @@ pub(super) enum Translated {
     },
     /// A range vector, as stored: only in instant queries.
     Samples(Selector),
+    /// A range vector, evaluated on its own grid: only in instant queries.
+    Subquery { inner: Option<(LogicalPlan, GridSchema)> },
     /// A text: only in instant queries.
     Text(String),
 }
@@ -48,8 +53,16 @@ pub(super) enum Translated {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Translator<'a> {
     pub(super) schema: &'a GridSchema,
-    /// The end that was asked for, ms: `@ end()`. The grid may end before it.
+    /// The end that was asked for, ms. The grid may end before it.
     pub(super) end_ms: i64,
+    /// Start and end of the whole query, ms.
+    pub(super) query_ms: (i64, i64),
+    /// The step of the whole query, ms; 0 at one time.
+    pub(super) query_step_ms: i64,
+    /// The step of a subquery that has none, ms.
+    pub(super) subquery_step_ms: i64,
+    /// Steps that subqueries may have.
+    pub(super) steps_left: &'a StepBudget,
     pub(super) lookback_ms: i64,
     /// Names are removed by each construct and not at the end.
     pub(super) immediate_names: bool,
@@ -100,7 +113,10 @@ impl Translator<'_> {
         match &expr.kind {
             ExprKind::String(text) => Ok(Translated::Text(String::from_utf8_lossy(&text.bytes).into_owned())),
             ExprKind::Matrix(matrix) => Ok(Translated::Samples(self.range_selector(matrix)?)),
-            ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
+            ExprKind::Subquery(subquery) => {
+                let (_, inner) = self.inner(subquery)?;
+                Ok(Translated::Subquery { inner: inner.map(|(vector, schema)| (vector.plan, schema)) })
+            }
             _ => {
                 let is_ordered = is_ordered(expr);
                 Ok(match self.value(expr)? {
@@ -119,6 +135,11 @@ impl Translator<'_> {
         self.schema.grid()
     }
 
+    /// Whether this is evaluated at one time only.
+    fn is_instant(&self) -> bool {
+        self.grid().start_ms() == self.end_ms
+    }
+
     fn value(&self, expr: &Expr) -> Result<Value> {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Value::Scalar(Scalar::Known(StepScalar::Constant(number.value)))),
@@ -128,8 +149,7 @@ impl Translator<'_> {
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate).map(Value::Vector),
             ExprKind::Call(call) => self.call(call, expr.span),
             ExprKind::Paren(inner) => self.value(inner),
-            ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
-            ExprKind::String(_) | ExprKind::Matrix(_) => {
+            ExprKind::String(_) | ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 Err(Error::internal("the parser let a text or a range vector stand for an instant vector"))
             }
         }
@@ -163,6 +183,19 @@ impl Translator<'_> {
         Ok(Vector { plan: selector.plan(self.schema), has_one_name })
     }
 
+    /// What a function over a range reads.
+    fn range_vector(&self, expr: &Expr) -> Result<Vector> {
+        match &expr.kind {
+            ExprKind::Matrix(matrix) => {
+                let selector = self.range_selector(matrix)?;
+                let has_one_name = selector.has_one_name();
+                Ok(Vector { plan: selector.plan(self.schema), has_one_name })
+            }
+            ExprKind::Subquery(subquery) => self.subquery(subquery),
+            _ => Err(Error::internal("the parser let something else stand for a range vector")),
+        }
+    }
+
     fn range_selector(&self, matrix: &ast::MatrixSelector) -> Result<Selector> {
         self.selector(&matrix.selector, fixed(&matrix.range)?, Take::Range)
     }
@@ -174,11 +207,8 @@ impl Translator<'_> {
             None => {}
         }
         let at_ms = match selector.at {
-            Some(ast::At::Time(time_ms)) => Some(time_ms),
-            None => None,
-            Some(_) if self.in_parameter => None,
-            Some(ast::At::Start) => Some(self.grid().start_ms()),
-            Some(ast::At::End) => Some(self.end_ms),
+            Some(ast::At::Start | ast::At::End) if self.in_parameter => None,
+            at => at.map(|at| self.at_ms(at)),
         };
         let mut matchers = selector.matchers.clone();
         // The name stands first in plans, wherever it stood in the text.
@@ -205,6 +235,15 @@ impl Translator<'_> {
         })
     }
 
+    /// A fixed evaluation time: also inside of a subquery the start and the end are those of the whole query.
+    fn at_ms(&self, at: ast::At) -> i64 {
+        match at {
+            ast::At::Time(time_ms) => time_ms,
+            ast::At::Start => self.query_ms.0,
+            ast::At::End => self.query_ms.1,
+        }
+    }
+
     /// After a construct that drops names: where they go at once and were not all the same, equal label sets may
     /// have come about.
     fn without_names(&self, vector: Vector, strict: bool) -> Vector {
@@ -227,6 +266,13 @@ fn is_ordered(expr: &Expr) -> bool {
         }
         _ => false,
     }
+}
+
+fn grouping(without: bool, names: &[String]) -> Grouping {
+    let mut names = names.to_vec();
+    names.sort();
+    names.dedup();
+    if without { Grouping::Without(names) } else { Grouping::By(names) }
 }
 
 fn position(span: Span) -> Position {

@@ -20,19 +20,10 @@ use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
 use super::operator::{ScalarInput, Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
+use super::window::Fused;
 use crate::error::{Error, Result};
-use crate::query::plan::{
-    Annotation, Annotations, GridSchema, Position, Selector, StepScalar, Take, WindowFunction,
-};
+use crate::query::plan::{Annotations, GridSchema, Selector, StepScalar, Take};
 use crate::runtime::Clock;
-
-/// The function that is fused into the scan.
-#[derive(Debug, Clone)]
-pub(crate) struct Fused {
-    pub(crate) function: WindowFunction,
-    pub(crate) arguments: Vec<ScalarInput>,
-    pub(crate) position: Position,
-}
 
 /// The operator. Without a fused function a range selector cannot be executed.
 #[derive(Debug, Clone)]
@@ -99,32 +90,6 @@ impl SeriesScanExec {
             builder.append_value(&bytes);
         }
         Ok(Arc::new(builder.finish()))
-    }
-
-    fn warn(&self, index: usize) {
-        let Some(fused) = self.fused.as_ref().filter(|fused| fused.function.wants_counter()) else { return };
-        let metric = &self.source.key(index).metric;
-        let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
-        if !metric.is_empty() && !counts {
-            self.annotations.add(Annotation::NotACounter(metric), fused.position);
-        }
-    }
-
-    /// `quantile_over_time` says so when its quantile is none, once there is a value.
-    fn warn_quantile(&self, argument: &StepScalar, valid: &[u64]) {
-        let Some(fused) = self.fused.as_ref().filter(|f| f.function == WindowFunction::Quantile) else {
-            return;
-        };
-        let is_bad = |q: f64| !(0.0..=1.0).contains(&q);
-        if let StepScalar::Constant(quantile) = argument {
-            if is_bad(*quantile) {
-                self.annotations.add(Annotation::QuantileOutOfRange(*quantile), fused.position);
-            }
-            return;
-        }
-        for step in bits::ones(valid).filter(|step| is_bad(argument.at(*step))) {
-            self.annotations.add(Annotation::QuantileOutOfRange(argument.at(step)), fused.position);
-        }
     }
 }
 
@@ -230,21 +195,11 @@ impl Partial {
                 Some(span) => samples.within(span),
                 None => samples,
             };
-            let mut failed = None;
-            let fill = |out: &mut [f64], valid: &mut [u64]| {
-                kernel.run(&samples, out, valid).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    0
-                })
-            };
-            if rows.push_with(key, drop_name, &mut words, fill) {
-                self.scan.warn(index);
-                if let Some(argument) = self.arguments.first() {
-                    self.scan.warn_quantile(argument, &words);
-                }
-            }
-            if let Some(error) = failed {
-                return Err(error);
+            let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
+            let has_values = rows.push_with(key, drop_name, &mut words, fill)?;
+            if let Some(fused) = self.scan.fused.as_ref().filter(|_| has_values) {
+                let metric = &self.scan.source.key(index).metric;
+                fused.warn(metric, &self.arguments, &words, &self.scan.annotations);
             }
             drop(timer);
             self.yielder.check().await;

@@ -129,6 +129,8 @@ impl fmt::Display for Annotation<'_> {
 #[derive(Debug, Clone)]
 pub(crate) struct Annotations {
     text: Arc<str>,
+    /// The places in the order of evaluation.
+    order: Arc<[Position]>,
     found: Arc<Mutex<Found>>,
 }
 
@@ -146,9 +148,9 @@ struct Place {
 }
 
 impl Annotations {
-    /// None yet; `text` is the query, which positions refer to.
-    pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.into(), found: Arc::default() }
+    /// None yet; `text` is the query, which positions refer to, and `order` is that in which they are evaluated.
+    pub(crate) fn new(text: &str, order: Vec<Position>) -> Self {
+        Self { text: text.into(), order: order.into(), found: Arc::default() }
     }
 
     /// Adds one, if it is not there yet.
@@ -170,12 +172,18 @@ impl Annotations {
             }
             Entry::Occupied(mut entry) => {
                 let known = entry.get_mut();
-                known.position = known.position.max(place.position);
+                known.position = self.later(known.position, place.position);
                 if let (Some(known), Some(mended)) = (&mut known.mended, &place.mended) {
                     known.merge(mended);
                 }
             }
         }
+    }
+
+    /// Which of two places is evaluated later.
+    fn later(&self, a: Position, b: Position) -> Position {
+        let rank = |place: Position| self.order.iter().rposition(|known| *known == place);
+        if rank(b) > rank(a) { b } else { a }
     }
 
     /// The warnings and the infos, sorted.
@@ -227,8 +235,8 @@ fn go_two_digits(value: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-/// A string as Go's `%q` writes it, for metric names.
-fn go_quoted(text: &str) -> String {
+/// A string as Go's `%q` writes it, for names and label values.
+pub(crate) fn go_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -258,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_was_mended_is_said_once_with_all_that_is_known() {
-        let all = Annotations::new("histogram_quantile(0.5, x)");
+        let all = Annotations::new("histogram_quantile(0.5, x)", Vec::new());
         let mended = |time, bound, difference| Mended {
             time_ms: (time, time),
             bounds: (bound, bound),
@@ -292,8 +300,10 @@ mod tests {
 
     #[test]
     fn annotations_are_a_set_in_prometheus_words() {
-        let all = Annotations::new("quantile(1.5, rate(x[5m]))");
+        let all =
+            Annotations::new("quantile(1.5, rate(x[5m]))", vec![Position(19), Position(14), Position(9)]);
         for _ in 0..2 {
+            all.add(Annotation::QuantileOutOfRange(1.5), Position(14));
             all.add(Annotation::QuantileOutOfRange(1.5), Position(9));
             all.add(Annotation::NotACounter("x"), Position(19));
         }

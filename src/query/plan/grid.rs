@@ -40,11 +40,6 @@ impl Grid {
         self.start_ms
     }
 
-    /// The distance between two evaluation times, ms; of a single one it means nothing.
-    pub(crate) fn step_ms(&self) -> i64 {
-        self.step_ms
-    }
-
     /// How many evaluation times there are: at least 1.
     pub(crate) fn steps(&self) -> usize {
         self.steps

@@ -6,7 +6,7 @@ use super::super::promql::ast;
 use super::super::promql::quote;
 use super::call::text;
 use super::constant::is_step_invariant;
-use super::{Scalar, Translator, Vector, position};
+use super::{Scalar, Translator, Vector, grouping, position};
 use crate::error::{Error, Kind, Result};
 use crate::model::METRIC_NAME;
 use datafusion::logical_expr::LogicalPlan;
@@ -33,7 +33,7 @@ impl Translator<'_> {
         }
         let op = AggregateOp::from_name(aggregate.op.as_str())
             .ok_or_else(|| Error::unsupported(aggregate.op.as_str()))?;
-        let grouping = grouping(aggregate, None);
+        let grouping = groups(aggregate, None);
         let has_one_name = if op.keeps_series() { input.has_one_name } else { !keeps_names(&grouping) };
         let plan = Aggregate { op, grouping, argument, position }.plan(input.plan, scalar, self.schema);
         Ok(Vector { plan, has_one_name })
@@ -61,7 +61,7 @@ impl Translator<'_> {
             }
         };
         let input = self.vector(aggregate.expr.unwrap_parens())?;
-        let grouping = grouping(aggregate, Some(&label));
+        let grouping = groups(aggregate, Some(&label));
         let has_one_name = !keeps_names(&grouping);
         let plan = CountValues { label, grouping }.plan(input.plan, self.schema);
         Ok(Vector { plan, has_one_name })
@@ -69,14 +69,12 @@ impl Translator<'_> {
 }
 
 /// The labels that make groups; `by` also has the one that the aggregation itself sets.
-fn grouping(aggregate: &ast::Aggregate, set: Option<&str>) -> Grouping {
+fn groups(aggregate: &ast::Aggregate, set: Option<&str>) -> Grouping {
     let mut names = aggregate.grouping.clone();
     if !aggregate.without {
         names.extend(set.map(str::to_owned));
     }
-    names.sort();
-    names.dedup();
-    if aggregate.without { Grouping::Without(names) } else { Grouping::By(names) }
+    grouping(aggregate.without, &names)
 }
 
 fn keeps_names(grouping: &Grouping) -> bool {

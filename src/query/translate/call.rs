@@ -3,8 +3,8 @@
 use datafusion::logical_expr::LogicalPlan;
 
 use super::super::plan::{
-    Annotation, Instant, InstantFunction, Literal, ScalarArgument, ScalarOf, ScalarOp, Sort, StepScalar,
-    Take, Window, WindowFunction,
+    Annotation, Instant, InstantFunction, Literal, Position, ScalarArgument, ScalarOf, ScalarOp, Sort,
+    StepScalar, Take, Window, WindowFunction,
 };
 use super::super::promql::ast::{self, ExprKind};
 use super::super::promql::functions::ValueType;
@@ -59,15 +59,14 @@ impl Translator<'_> {
 
     /// The functions without arguments: scalars that are known now.
     fn own_time(&self, name: &str) -> Result<StepScalar> {
-        let (start, end) = (self.grid().start_ms(), self.end_ms);
+        let (start, end) = self.query_ms;
         Ok(StepScalar::Constant(match name {
             "time" => return Ok(StepScalar::time(self.grid())),
             "pi" => std::f64::consts::PI,
             "start" => ms_to_seconds(start),
             "end" => ms_to_seconds(end),
             "range" => ms_to_seconds(end.saturating_sub(start)),
-            "step" if start == end => 0.0,
-            "step" => ms_to_seconds(self.grid().step_ms()),
+            "step" => ms_to_seconds(self.query_step_ms),
             _ => return Err(Error::unsupported(name)),
         }))
     }
@@ -157,8 +156,7 @@ impl Translator<'_> {
     /// Orders an instant query; a range query is ordered by labels, whatever was asked for.
     fn sort(&self, sort: Sort, span: Span, argument: &Expr) -> Result<Vector> {
         let vector = self.vector(argument)?;
-        let is_instant = self.grid().start_ms() == self.end_ms;
-        if !is_instant {
+        if !self.is_instant() {
             if !is_step_invariant(argument) {
                 self.annotations.add(Annotation::SortInRangeQuery, position(span));
             }
@@ -172,18 +170,17 @@ impl Translator<'_> {
         let is_range = |arg: &Expr| arg.value_type() == ValueType::Matrix;
         let at = args.iter().position(is_range);
         let at = at.ok_or_else(|| Error::internal("a function over a range without a range"))?;
-        let ExprKind::Matrix(matrix) = &args[at].unwrap_parens().kind else {
-            return Err(Error::unsupported("subquery"));
-        };
-        let selector = self.range_selector(matrix)?;
-        let has_one_name = selector.has_one_name();
+        let range = self.range_vector(args[at].unwrap_parens())?;
         let scalars: Vec<Expr> =
             args.iter().enumerate().filter(|(k, _)| *k != at).map(|(_, scalar)| scalar.clone()).collect();
         let (arguments, inputs) = self.arguments(&scalars)?;
-        let position = position(args[0].unwrap_parens().span);
+        // Prometheus forgets where a subquery stands.
+        let first = args[0].unwrap_parens();
+        let is_subquery = matches!(first.kind, ExprKind::Subquery(_));
+        let position = if is_subquery { Position(0) } else { position(first.span) };
         let window = Window { function, arguments, position };
-        let plan = window.plan(selector.plan(self.schema), inputs, self.schema);
-        let vector = Vector { plan, has_one_name };
+        let plan = window.plan(range.plan, inputs, self.schema);
+        let vector = Vector { plan, ..range };
         Ok(if function.drops_name() { self.without_names(vector, true) } else { vector })
     }
 }

@@ -1,5 +1,7 @@
 //! `label_replace`, `label_join`, and the labels of `absent`.
 
+use datafusion::logical_expr::LogicalPlan;
+
 use super::super::plan::{Absent, Relabel, Take, Window, WindowFunction};
 use super::super::promql::Expr;
 use super::super::promql::ast::{self, ExprKind};
@@ -48,21 +50,19 @@ impl Translator<'_> {
             ExprKind::Vector(selector) => {
                 (self.instant_selector(selector, Take::Newest)?.plan, matched(selector)?)
             }
-            ExprKind::Matrix(matrix) => {
-                let window = Window {
-                    function: WindowFunction::Present,
-                    arguments: Vec::new(),
-                    position: position(argument.span),
-                };
-                // Names that go may leave equal label sets, which nobody sees.
-                let selector = self.range_selector(matrix)?.plan(self.schema);
-                (window.plan(selector, Vec::new(), self.schema), matched(&matrix.selector)?)
-            }
-            ExprKind::Subquery(_) => return Err(Error::unsupported("subquery")),
+            ExprKind::Matrix(matrix) => (self.present(argument)?, matched(&matrix.selector)?),
+            ExprKind::Subquery(_) => (self.present(argument)?, Labels::empty()),
             _ => (self.vector(argument)?.plan, Labels::empty()),
         };
         let plan = Absent { labels: labels.as_bytes().into() }.plan(input, self.schema);
         Ok(Vector { plan, has_one_name: true })
+    }
+
+    /// Where a range has any sample. Names that go may leave equal label sets, which nobody sees.
+    fn present(&self, range: &Expr) -> Result<LogicalPlan> {
+        let (function, position) = (WindowFunction::Present, position(range.span));
+        let window = Window { function, arguments: Vec::new(), position };
+        Ok(window.plan(self.range_vector(range)?.plan, Vec::new(), self.schema))
     }
 }
 
