@@ -74,7 +74,7 @@ impl GridAggregateExec {
         let values = argument.distinct();
         match self.aggregate.op {
             AggregateOp::Quantile => self.warn_quantile(values),
-            AggregateOp::TopK | AggregateOp::BottomK => return check_k(values),
+            AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => return check_k(values),
             _ => {}
         }
         Ok(())

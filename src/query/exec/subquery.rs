@@ -22,7 +22,7 @@ use super::aggregate::Row;
 use super::batch::{Rows, View, batch_rows};
 use super::error::inward;
 use super::kernel::{self, Kernel, Samples, bits};
-use super::operator::{Yielder, operator, partition_count, properties, stream};
+use super::operator::{ScalarInput, Yielder, operator, partition_count, properties, stream};
 use super::window::Fused;
 use crate::error::{Error, Result};
 use crate::model::METRIC_NAME;
@@ -113,7 +113,9 @@ impl ExecutionPlan for SubqueryExec {
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         let input = self.input.iter().map(|(input, _)| input);
-        input.chain(self.fused.as_ref().and_then(|fused| fused.argument.plan())).collect()
+        input
+            .chain(self.fused.iter().flat_map(|fused| fused.arguments.iter().filter_map(ScalarInput::plan)))
+            .collect()
     }
 
     fn replace_children(
@@ -121,15 +123,13 @@ impl ExecutionPlan for SubqueryExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let mut children = children.into_iter();
-        let input = match &self.input {
-            Some((_, schema)) => children.next().map(|input| (input, schema.clone())),
-            None => None,
-        };
+        let scalars = usize::from(self.input.is_some()).min(children.len());
+        let input = self.input.as_ref().zip(children.first());
+        let input = input.map(|((_, schema), input)| (Arc::clone(input), schema.clone()));
         let new = Self::new(self.node.clone(), input, &self.schema, self.surroundings.clone());
         let Some(fused) = &self.fused else { return Ok(Arc::new(new)) };
-        let argument = fused.argument.replace(children.next());
-        Ok(Arc::new(new.fuse(Fused { argument, ..fused.clone() })))
+        let arguments = ScalarInput::replace_all(&fused.arguments, &children[scalars..]);
+        Ok(Arc::new(new.fuse(Fused { arguments, ..fused.clone() })))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -143,7 +143,7 @@ impl ExecutionPlan for SubqueryExec {
             times: inner.grid().times().collect(),
             batch: None,
             kernel: None,
-            argument: None,
+            arguments: Vec::new(),
             scratch: Scratch::default(),
             yielder: Yielder::new(self.surroundings.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
@@ -169,7 +169,7 @@ struct Partial {
     /// A batch of the input, and its next row.
     batch: Option<(RecordBatch, usize)>,
     kernel: Option<Kernel>,
-    argument: Option<StepScalar>,
+    arguments: Vec<StepScalar>,
     scratch: Scratch,
     yielder: Yielder,
     base: BaselineMetrics,
@@ -202,8 +202,8 @@ impl Scratch {
 impl Partial {
     async fn start(&mut self) -> Result<Kernel> {
         let fused = self.exec.fused()?;
-        self.argument = fused.argument.get(&self.context).await?;
-        let kind = kernel::Kind::Function(fused.function, self.argument.clone());
+        self.arguments = ScalarInput::get_all(&fused.arguments, &self.context).await?;
+        let kind = kernel::Kind::Function(fused.function, self.arguments.clone());
         let Subquery { range_ms, offset_ms, at_ms, .. } = self.exec.node;
         Kernel::new(kind, self.exec.schema.grid(), range_ms, offset_ms, at_ms)
     }
@@ -256,11 +256,11 @@ impl Partial {
             let drop_name = fused.function.drops_name() || view.drop_name(at);
             let key = i32::try_from(view.key(at)).expect("a key came from 32 bits");
             let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
-            if output.push_with(key, drop_name, &mut valid, fill) {
+            if output.push_with(key, drop_name, &mut valid, fill)? {
                 let name_is_gone = exec.surroundings.immediate_names && view.drop_name(at);
                 let metric = view.labels(at).get(METRIC_NAME).filter(|_| !name_is_gone);
                 let annotations = &exec.surroundings.annotations;
-                fused.warn(metric.unwrap_or(""), self.argument.as_ref(), &valid, annotations);
+                fused.warn(metric.unwrap_or(""), &self.arguments, &valid, annotations);
             }
             drop(timer);
             self.yielder.check().await;
