@@ -59,6 +59,15 @@ fn a_mistake_names_file_and_line() {
         ("quipu:\n  store:\n    merge_interval: 0s\n", 3, "longer than 0"),
         ("quipu:\n  store:\n    wal_segment_size: 1KB\n", 3, "at least 1MB"),
         ("quipu:\n  store: {wal_sync: maybe}\n", 2, "sync or async"),
+        ("quipu:\n  log_files:\n  - labels: {a: b}\n    paths: ['/x/[']\n", 4, "not a pattern of paths"),
+        ("quipu:\n  log_files:\n  - paths: []\n", 3, "names no files"),
+        ("quipu:\n  log_files:\n  - paths: [a]\n    labels: {filename: b}\n", 4, "cannot be a label"),
+        (
+            "quipu:\n  log_files:\n  - paths: [a]\n    multiline: {start: '('}\n",
+            4,
+            "not a regular expression",
+        ),
+        ("quipu:\n  logs: {max_line_size: 1B}\n", 2, "from 1KB to 8MB"),
         ("global: {}\nglobal: {}\n", 2, "occurs twice"),
         ("global: [\n", 1, "expected mapping"),
     ];
@@ -153,4 +162,19 @@ fn jobs_come_from_further_files_too() -> Result<()> {
 fn a_file_that_is_not_there_is_named() {
     let error = Config::load(Path::new("/nowhere/prometheus.yml")).expect_err("there is no such file");
     assert_eq!((error.kind(), error.get("file")), (Kind::Config, Some("/nowhere/prometheus.yml")));
+}
+
+#[test]
+fn log_files_are_found_beside_the_configuration() -> Result<()> {
+    let text = "quipu:\n  log_files:\n  - paths: [logs/*.log, /var/log/x]\n    labels: {job: a}\n    multiline: {start: '^\\['}\n";
+    let config = parse(text)?;
+    let [files] = config.quipu.log_files.as_slice() else { panic!("one entry: {config:?}") };
+    assert_eq!(files.paths, ["/etc/quipu/logs/*.log", "/var/log/x"]);
+    let multiline = files.multiline.as_ref().expect("it is written");
+    assert!(multiline.start.is_start("[x] y") && !multiline.start.is_start(" [x]"));
+    assert_eq!(multiline.max_wait_time, Millis::seconds(3));
+    let logs = &config.quipu.logs;
+    assert_eq!(logs.rules(), crate::source::settings::LogSettings::default().rules());
+    assert_eq!(logs.rules(), crate::wire::logs::LogRules::default(), "the rooms agree on the defaults");
+    Ok(())
 }

@@ -192,8 +192,8 @@ fn hostile_bodies_end_without_a_panic() -> Result<()> {
 #[test]
 fn a_line_costs_no_allocation() -> Result<()> {
     const LINES: usize = 5_000;
-    let entries =
-        [EntryToWrite { timestamp: AT, line: b"level=info msg=\"a line\"", metadata: &[("k", "v")] }; LINES];
+    let entry = EntryToWrite { timestamp: AT, line: b"level=info msg=\"a line\"", metadata: &[("k", "v")] };
+    let entries = vec![entry; LINES];
     let packed = encode(&[StreamToWrite { labels: "{a=\"b\"}", entries: &entries }])?;
     let values = format!(r#"["{AT}","{{\"level\":\"info\"}} \u00e9",{{"k":"v"}}],"#).repeat(LINES);
     let text =
