@@ -29,7 +29,7 @@ pub async fn store_own_log(
     registry: Arc<Registry>,
     shutdown: Shutdown,
 ) {
-    let rules = LogRules { max_age_ms: None, line_bytes: usize::MAX, ..rules };
+    let rules = LogRules { max_age_ms: None, grace_ms: i64::MAX, line_bytes: usize::MAX, ..rules };
     let help = "Lines of quipu's own log that did not fit into the queue and are not in the store.";
     let lost = registry.counter("quipu_own_log_lost_lines_total", help, &[]);
     let mut collected = Vec::new();

@@ -210,12 +210,12 @@ impl<'a> Reader<'a> {
                 self.depth -= 1;
                 Ok(false)
             }
+            None => self.fail("the text is cut off"),
             _ if std::mem::take(first) => Ok(true),
             Some(b',') => {
                 self.at += 1;
                 Ok(true)
             }
-            None => self.fail("the text is cut off"),
             Some(_) => self.fail(what),
         }
     }

@@ -96,7 +96,8 @@ impl<'r> Intake<'r> {
         Taken { batch: self.batch, refused: self.refused, replaced: self.replaced }
     }
 
-    /// The number of a stream, by its labels in any order. `pairs` is sorted and gets `service_name`.
+    /// The number of a stream, by its labels in any order. `pairs` is sorted and gets `service_name`; an empty value
+    /// is no label.
     ///
     /// # Errors
     /// A refusal that holds for each of its lines.
@@ -104,6 +105,7 @@ impl<'r> Intake<'r> {
     where
         'r: 'a,
     {
+        pairs.retain(|(_, value)| !value.is_empty());
         self.add_service_name(pairs);
         pairs.sort_unstable();
         pairs.dedup();
@@ -150,7 +152,7 @@ impl<'r> Intake<'r> {
     {
         let rules: &'r LogRules = self.rules;
         let get = |pairs: &[(&'a str, &'a str)], name: &str| {
-            pairs.iter().find(|(n, value)| *n == name && !value.is_empty()).map(|(_, value)| *value)
+            pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
         };
         if rules.service_name_from.is_empty() || get(pairs, SERVICE_NAME).is_some() {
             return;
@@ -165,7 +167,7 @@ impl<'r> Intake<'r> {
         let full = pairs.iter().filter(|(_, value)| !value.is_empty());
         let names =
             full.filter(|(name, _)| *name != SERVICE_NAME || rules.service_name_from.is_empty()).count();
-        if pairs.iter().all(|(_, value)| value.is_empty()) {
+        if pairs.is_empty() {
             let text = "error at least one label pair is required per stream";
             return Err(Refusal::new("missing_labels", || text.to_owned()));
         }

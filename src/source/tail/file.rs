@@ -76,8 +76,11 @@ pub(super) struct Tailed {
     /// Bytes whose lines are stored.
     pub(super) offset: u64,
     pub(super) last_ns: i64,
+    /// What the last look saw.
+    pub(super) seen: Option<Stamp>,
+    /// While the file has it there is nothing new.
     pub(super) stamp: Option<Stamp>,
-    /// When the stamp was seen to change, on the monotonic clock.
+    /// When `seen` changed, on the monotonic clock.
     pub(super) changed: Duration,
     pub(super) rest: Rest,
     /// It was truncated or written anew: what follows is to be read from its start.

@@ -39,6 +39,7 @@ pub(super) fn rules_of_files(rules: &LogRules) -> LogRules {
         // A byte that is no text takes three.
         line_bytes: rules.line_bytes.saturating_mul(3),
         label_names: usize::MAX,
+        label_name_bytes: usize::MAX,
         label_value_bytes: usize::MAX,
         max_age_ms: None,
         grace_ms: i64::MAX,
@@ -88,20 +89,23 @@ impl Tailed {
                 false
             }
             Ok(Look::Bytes { bytes, print, stamp, at_end }) => {
-                if self.stamp != Some(stamp) {
+                // A write right after a look may leave size and time as they are: what was seen twice is certain.
+                let is_certain = at_end && self.seen == Some(stamp);
+                if self.seen != Some(stamp) {
                     self.changed = ground.clock.monotonic();
+                    self.seen = Some(stamp);
                 }
+                // The position that is stored with the lines has it, too.
+                self.print = print;
                 let flush = if at_end { flush } else { Flush::No };
                 let Some(consumed) = self.take(ground, times, &bytes, flush).await else { return false };
-                self.print = print;
                 self.offset += u64::try_from(consumed).unwrap_or(0);
                 self.rest = match flush {
                     _ if consumed == bytes.len() => Rest::Nothing,
                     Flush::No => Rest::Waits,
                     Flush::Lines | Flush::All => Rest::Unfinished,
                 };
-                // Whoever has not seen the end looks again at once.
-                self.stamp = at_end.then_some(stamp);
+                self.stamp = is_certain.then_some(stamp);
                 !at_end
             }
             Err(error) => {

@@ -112,7 +112,9 @@ impl Follower {
         let gone = self.files.values().filter(|file| !settings.contains(&file.settings)).map(|file| file.id);
         let gone: Vec<Id> = gone.collect();
         for id in gone {
-            if let Some(file) = self.files.remove(&id) {
+            let removed = self.files.remove(&id);
+            // A copy that waits for its original is found as one again.
+            if let Some(file) = removed.filter(|file| file.shadow_of.is_none()) {
                 self.absent.insert(id, (file.position(), now));
             }
         }
@@ -184,6 +186,7 @@ impl Follower {
             settings: Arc::clone(watch),
             offset: 0,
             last_ns: i64::MIN,
+            seen: None,
             stamp: None,
             changed: self.ground.clock.monotonic(),
             rest: Rest::Nothing,
@@ -304,6 +307,9 @@ impl Follower {
             tracing::info!(file = %file.path.display(), deleted, "a log file is let go");
             let position = file.position();
             self.release_shadows(id, position.offset).await;
+            if file.shadow_of.is_some() {
+                continue;
+            }
             if deleted {
                 self.save(FilePosition { is_done: true, ..position }).await;
             } else {

@@ -75,7 +75,7 @@ fn a_bad_line_is_named_by_its_number_and_the_others_are_taken() {
         "line 2: no JSON object: expected an object at byte 0: not json",
         "line 4: no time: noon",
         "line 5: error at least one label pair",
-        "line 7: no JSON object: the text is cut off at byte 22",
+        "line 7: no JSON object: the text is cut off at byte 21",
     ] {
         assert!(message.contains(text), "{text}\n{message}");
     }

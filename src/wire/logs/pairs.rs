@@ -117,7 +117,7 @@ mod tests {
         for (name, value) in [("b", "1"), ("a", ""), ("", "x"), ("b", "2"), ("A", "é")] {
             pairs.push(name, value);
         }
-        assert_eq!((pairs.len(), pairs.get("b"), pairs.bytes()), (5, Some("1"), 9));
+        assert_eq!((pairs.len(), pairs.get("b"), pairs.bytes()), (5, Some("1"), 10));
         let expected = [("A", "é"), ("_", "x"), ("b", "1"), ("z", "")];
         for (extra, expected) in [
             (None, vec![expected[0], expected[1], expected[2]]),

@@ -28,6 +28,8 @@ pub struct Refused {
     reasons: BTreeMap<&'static str, (u64, u64)>,
     /// The first texts that differ.
     first: Vec<String>,
+    /// There were others.
+    more: bool,
 }
 
 impl Refused {
@@ -54,14 +56,19 @@ impl Refused {
         self.lines += number(lines);
         let sums = self.reasons.entry(refusal.reason).or_default();
         *sums = (sums.0 + number(lines), sums.1 + number(bytes));
-        if self.first.len() < NAMED && !self.first.contains(&refusal.text) {
+        if self.first.contains(&refusal.text) {
+            return;
+        }
+        if self.first.len() < NAMED {
             self.first.push(refusal.text.clone());
+        } else {
+            self.more = true;
         }
     }
 
     /// For the sender of a request with so many good lines.
     pub fn message(&self, stored: usize) -> String {
-        let more = if self.first.len() == NAMED { "; …" } else { "" };
+        let more = if self.more { "; …" } else { "" };
         let total = self.lines + u64::try_from(stored).unwrap_or(0);
         let others = if stored > 0 { ", the others are stored" } else { "" };
         format!("{} of {total} lines refused{others}: {}{more}", self.lines, self.first.join("; "))

@@ -27,6 +27,7 @@ fn streams_are_made_once_whatever_the_order_of_their_labels() {
     assert_eq!(number(&[("b", "2"), ("a", "1"), ("c", "")]), 0);
     assert_eq!(number(&[("a", "1"), ("b", "2")]), 0);
     assert_eq!(number(&[("a", "1"), ("b", "2"), ("service_name", "unknown_service")]), 0);
+    assert_eq!(number(&[("a", "1"), ("service_name", ""), ("b", "2"), ("app", "")]), 0);
     assert_eq!(number(&[("container", "x"), ("app", "api")]), 1);
     assert_eq!(number(&[]), 2);
     let texts: Vec<String> =

@@ -89,7 +89,8 @@ fn times_before_1970_and_lines_that_are_no_text_are_taken() -> Result<()> {
 fn another_shape_is_refused_whole() {
     let value = |value: &str| format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[{value}]}}]}}"#);
     for (body, words) in [
-        (String::new(), "cut off"),
+        (String::new(), "expected an object"),
+        ("{\"streams\":[".to_owned(), "cut off"),
         ("[]".to_owned(), "expected an object"),
         ("{\"streams\":{}}".to_owned(), "expected an array"),
         ("{\"streams\":[1]}".to_owned(), "expected an object"),
