@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::Kind;
 use crate::model::LabelsRef;
-use crate::runtime::Dice;
+use crate::runtime::fuzz::fuzz;
 use crate::wire::logs::{LogRules, Taken};
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -149,43 +149,47 @@ fn a_bad_stream_is_named_and_its_neighbours_are_taken() -> Result<()> {
 
 #[test]
 fn hostile_bodies_end_without_a_panic() -> Result<()> {
-    let entries =
-        [EntryToWrite { timestamp: AT, line: "lévél=\"info\" x".as_bytes(), metadata: &[("k", "v")] }; 2];
+    const WORDS: [&str; 13] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "\\",
+        "\\u00e9",
+        "\"stream\":",
+        "\"values\":",
+        "[\"1\",\"x\"]",
+        "null",
+    ];
+    let line = "lévél=\"info\" level=warn x".as_bytes();
+    let entries = [EntryToWrite { timestamp: AT, line, metadata: &[("k", "v")] }; 2];
     let packed = encode(&[StreamToWrite { labels: "{a=\"b\\n\"}", entries: &entries }; 2])?;
-    let mut message = Vec::new();
-    unsnap(&packed, &Limits::default(), &mut message)?;
+    let mut unpacked = Vec::new();
+    unsnap(&packed, &Limits::default(), &mut unpacked)?;
     let text = format!(
         r#"{{"streams":[{{"stream":{{"a":"\u00e9"}},"values":[["{AT}","{{\"level\":\"info\"}}"],["1","\\",{{"k":"v"}}]]}}]}}"#
     );
-    let mut dice = Dice::new(11);
-    let mut outcomes = [0, 0, 0];
-    let mut note = |taken: Result<Taken>| match taken {
-        Err(_) => outcomes[0] += 1,
-        Ok(taken) => {
+    let rules = LogRules::default();
+    let whole = |taken: Result<Taken>| {
+        taken.is_ok_and(|taken| {
             lines(&taken);
-            outcomes[if taken.refused.is_empty() { 1 } else { 2 }] += 1;
-        }
+            taken.refused.is_empty()
+        })
     };
-    let mut below = |bound: usize| usize::try_from(dice.below(bound as u64)).expect("an index");
-    for _ in 0..10_000 {
-        let mut bodies = [message.clone(), text.as_bytes().to_vec()];
-        for body in &mut bodies {
-            for _ in 0..=below(3) {
-                let at = below(body.len());
-                body[at] = below(256).to_le_bytes()[0];
-            }
-            body.truncate(body.len() - below(3) * below(20));
-        }
-        let rules = LogRules::default();
+    fuzz("loki_protobuf", &[&unpacked], &[], |message| {
         let mut intake = Intake::new(&rules, NOW_MS);
-        note(message::decode(&bodies[0], &mut intake).map(|()| intake.finish()));
-        note(json(&bodies[1], &rules));
-        let mut block = packed.clone();
-        let at = below(block.len());
-        block[at] = below(256).to_le_bytes()[0];
-        note(protobuf(&block, &rules));
-    }
-    assert!(outcomes.iter().all(|count| *count > 100), "all outcomes occur: {outcomes:?}");
+        whole(message::decode(message, &mut intake).map(|()| intake.finish()))
+    });
+    fuzz("loki_json", &[text.as_bytes()], &WORDS, |body| whole(json(body, &rules)));
+    fuzz(
+        "loki_labels",
+        &[br#"{app="a\"pi\x41", zone="\u00e9"}"#, b"{a=`b`,}"],
+        &["{", "}", "=", "\"", ","],
+        |text| labels::parse(&String::from_utf8_lossy(text)).is_ok(),
+    );
     Ok(())
 }
 
