@@ -197,3 +197,30 @@ async fn what_cannot_be_stored_is_refused_whole() {
     push(&store, batch("a", &[(0, "x")])).await;
     assert_eq!(buffered(&store).len(), 1);
 }
+
+#[tokio::test]
+#[ignore = "writes target/logs-interop for tests/e2e/delta_readers.sh"]
+async fn write_logs_for_other_readers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/logs-interop");
+    if root.exists() {
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+    let (disk, pools) = (Disk::real(), Pools::inline());
+    let options = crate::runtime::ObjectsOptions::default();
+    let objects = Objects::open(&root.display().to_string(), &options, &disk, &pools).await.unwrap();
+    let bench = Bench { objects, disk: Disk::simulated(1, Clock::manual(NOW)), clock: Clock::manual(NOW) };
+    let store = bench.open().await;
+    // The second file has a label that the first one lacks.
+    for (flush, extra) in [("1", ""), ("2", "eu")] {
+        let labels = Labels::from_pairs([("app", "api"), ("Flush", flush), ("zone", extra)]).unwrap();
+        let mut batch = LogBatch { streams: vec![labels], ..LogBatch::default() };
+        for n in 0..1_000i64 {
+            let trace = format!("{n:032x}");
+            let metadata =
+                Labels::from_pairs([("trace_id", trace.as_str()), ("user", "ann"), ("level", "info")]);
+            assert!(batch.push(0, NOW_NS + n * 1_001, &format!("line {n}"), metadata.unwrap().as_ref()));
+        }
+        push(&store, batch).await;
+        store.flush().await.unwrap();
+    }
+}
