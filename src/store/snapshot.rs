@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::block::{BlockFile, IndexTag, LogFile, ScanCache};
+use super::block::{BlockFile, IndexTag, ScanCache};
 use super::catalog::{Ground, Version};
 use super::catalogue::Catalogue;
+use super::logs::open_log_file;
 use super::scan::{self, LogInput, LogQuery, LogSelection, RankedFile, Selection, SelectionInput, Tombstone};
 use super::tenants::{Layer, TenantState, read};
 use crate::error::{Error, Result};
@@ -149,14 +150,7 @@ impl Snapshot {
             if last < query.from || first > query.to {
                 continue;
             }
-            let path = format!("{folder}/{}", file.path);
-            let Some(place) = tags.index else {
-                let text = "a file of log lines without quipu's index; it was rewritten by another program";
-                return Err(Error::corrupt(text).with("file", path));
-            };
-            let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
-            let opened = LogFile::open(&inner.ground.objects, &path, (tag, file.size), &inner.cache);
-            input.files.push(opened.await?);
+            input.files.push(open_log_file(&inner.ground, folder, file, &inner.cache).await?);
         }
         LogSelection::new(input, query).await.map(Arc::new)
     }
@@ -168,11 +162,12 @@ impl Snapshot {
         let columns = inner.logs.as_ref().map(|(_, version)| version.column_names()).unwrap_or_default();
         let mut names: Vec<String> =
             columns.iter().filter_map(|column| label_of_column(column)).map(str::to_owned).collect();
-        let mut fresh = BTreeSet::new();
+        let known: BTreeSet<String> = names.iter().cloned().collect();
+        let mut fresh: BTreeSet<String> = BTreeSet::new();
         for layer in &inner.layers {
             let view = read(&layer.buffer).log_view(layer.watermark);
             for (name, _) in view.streams().iter().flat_map(Labels::iter) {
-                if label_column(name).is_some() && !names.iter().any(|known| known == name) {
+                if !fresh.contains(name) && !known.contains(name) && label_column(name).is_some() {
                     fresh.insert(name.to_owned());
                 }
             }

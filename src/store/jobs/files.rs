@@ -14,6 +14,7 @@ use crate::store::block::{
     read_table, write_metadata, write_series, write_staleness,
 };
 use crate::store::catalog::{DataFile, IndexPlace, Rank, Stats, Tags};
+use crate::store::logs::FOOTER_CRC;
 
 /// An encoded file.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub(super) struct Output {
     row_groups: Vec<u64>,
     index: Option<IndexPlace>,
     columns: Vec<String>,
+    other: BTreeMap<String, String>,
 }
 
 impl Output {
@@ -63,6 +65,7 @@ impl Output {
         Self {
             row_groups: logs.group_rows.clone(),
             index: Some(IndexPlace { offset, len: length, crc }),
+            other: [(FOOTER_CRC.to_owned(), format!("{:08x}", logs.footer_crc))].into(),
             columns: logs.labels.iter().filter_map(|label| label_column(label)).collect(),
             ..Self::new(day, stats, bytes.into(), logs.times)
         }
@@ -96,6 +99,7 @@ impl Output {
             row_groups: Vec::new(),
             index: None,
             columns: Vec::new(),
+            other: BTreeMap::new(),
         }
     }
 
@@ -139,7 +143,7 @@ impl Output {
                 max_time: self.times.1,
                 row_groups: self.row_groups.clone(),
                 index: self.index,
-                other: BTreeMap::new(),
+                other: self.other.clone(),
             },
         }
     }

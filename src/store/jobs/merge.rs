@@ -15,8 +15,9 @@ use super::logs::LabelColumns;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Labels, Table};
 use crate::runtime::FaultPoint;
-use crate::store::block::{BlockFile, IndexTag, LogFile, ScanCache, WriterSetting};
+use crate::store::block::{BlockFile, IndexTag, ScanCache, WriterSetting};
 use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
+use crate::store::logs::open_log_file;
 use crate::store::metrics::StoreMetrics;
 use crate::store::scan::{LogMerge, Merge};
 use crate::store::tables::Tables;
@@ -154,13 +155,7 @@ impl Merger {
         let log = tables.log(Table::Logs);
         let mut files = Vec::with_capacity(group.files.len());
         for file in &group.files {
-            let path = format!("{}/{}", log.folder(), file.path);
-            let place = file.tags.index;
-            let place = place.ok_or_else(|| {
-                Error::corrupt("a file of log lines without quipu's index").with("file", &path)
-            })?;
-            let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
-            files.push(LogFile::open(&self.ground.objects, &path, (tag, file.size), &self.cache).await?);
+            files.push(open_log_file(&self.ground, log.folder(), file, &self.cache).await?);
         }
         let names = files.iter().flat_map(|file| file.streams()).flat_map(Labels::iter).map(|(name, _)| name);
         let labels = LabelColumns::of(&log.snapshot()).choose(names);

@@ -22,4 +22,4 @@ pub(crate) use index::Segment;
 pub use reader::LogColumns;
 pub(crate) use reader::{LogFile, LogGroup};
 pub(super) use tokens::TokenPart;
-pub(crate) use writer::{FinishedLogs, LogWriter};
+pub(crate) use writer::{FinishedLogs, LogPlace, LogWriter};

@@ -14,11 +14,12 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
 
 use super::index::{LogIndex, Segment};
 use super::tokens::TokenPart;
+use super::writer::LogPlace;
 use crate::error::{Error, Result};
 use crate::model::Labels;
 use crate::runtime::Objects;
 use crate::store::block::cache::ScanCache;
-use crate::store::block::format::{IndexTag, damaged, verify};
+use crate::store::block::format::{damaged, verify};
 
 /// What a hostile tag may ask for: index, page indexes and footer of a file.
 const TAIL_LIMIT: u64 = 1 << 30;
@@ -84,14 +85,14 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens a file of `size` bytes by the tag of its `add` action, or finds it in the cache.
+    /// Opens a file by the tags of its `add` action, or finds it in the cache.
     ///
     /// # Errors
     /// `NotFound`; `Corrupt` when the file is not what the tag promises; `Unsupported` for a newer version.
     pub(crate) async fn open(
         objects: &Objects,
         path: &str,
-        (tag, size): (IndexTag, u64),
+        LogPlace { index: tag, footer_crc, size }: LogPlace,
         cache: &ScanCache,
     ) -> Result<Arc<Self>> {
         if let Some(file) = cache.logs().get(path) {
@@ -105,6 +106,7 @@ impl LogFile {
         let bytes = objects.get_range(path, tag.offset..size).await.map_err(at_file)?;
         let directory = usize::try_from(tag.length).expect("below the limit of the tail");
         verify(&bytes[..directory], tag.crc, "the index of log lines").map_err(at_file)?;
+        verify(&bytes[directory..], footer_crc, "the footer").map_err(at_file)?;
         let index = LogIndex::decode(&bytes[..directory]).map_err(at_file)?;
         let mut decoder = ParquetMetaDataPushDecoder::try_new(size)
             .map_err(unreadable)
@@ -237,7 +239,8 @@ impl LogGroup {
                 DecodeResult::Data(batch) => return Ok(Some(batch)),
                 DecodeResult::Finished => return Ok(None),
                 DecodeResult::NeedsData(ranges) => {
-                    let data = self.file.objects.get_ranges(&self.file.path, &ranges).await?;
+                    let data = self.file.objects.get_ranges(&self.file.path, &ranges).await;
+                    let data = data.map_err(|e| e.with("file", &self.file.path))?;
                     self.decoder.push_ranges(ranges, data).map_err(|e| self.file.named(e))?;
                 }
             }

@@ -46,7 +46,9 @@ proptest! {
 
 #[test]
 fn needles_that_are_not_there_are_not_read_for() {
-    let id = |n: u64| format!("{:032x}", u128::from(n) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835 >> 3);
+    let id = |n: u64| {
+        format!("{:032x}", u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 3)
+    };
     let uuid = |n: u64| {
         let id = id(n);
         format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
@@ -80,7 +82,7 @@ async fn written(labels: &[&str], lines: &[(&Labels, i64, String, Labels)]) -> (
 
 async fn open(objects: &Objects, logs: &FinishedLogs) -> Result<Arc<LogFile>> {
     let cache = ScanCache::new(CacheLimits::default());
-    LogFile::open(objects, "logs.parquet", (logs.index, logs.size), &cache).await
+    LogFile::open(objects, "logs.parquet", logs.place(), &cache).await
 }
 
 fn two_streams() -> (Labels, Labels) {

@@ -35,10 +35,31 @@ pub(crate) struct FinishedLogs {
     pub(crate) ids: (i64, i64),
     /// Where the index lies.
     pub(crate) index: IndexTag,
+    /// CRC32C of what lies behind the index.
+    pub(crate) footer_crc: u32,
     /// Lines of each row group.
     pub(crate) group_rows: Vec<u64>,
     /// The labels that are columns.
     pub(crate) labels: Arc<[Arc<str>]>,
+}
+
+impl FinishedLogs {
+    /// What a reader must know.
+    #[cfg(test)]
+    pub(crate) fn place(&self) -> LogPlace {
+        LogPlace { index: self.index, footer_crc: self.footer_crc, size: self.size }
+    }
+}
+
+/// What must be known to open a file of log lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogPlace {
+    /// Where the index lies.
+    pub(crate) index: IndexTag,
+    /// CRC32C of what lies behind the index.
+    pub(crate) footer_crc: u32,
+    /// Bytes of the file.
+    pub(crate) size: u64,
 }
 
 /// The streaming writer of a file of log lines.
@@ -148,12 +169,14 @@ impl<W: Write> LogWriter<W> {
         metadata_ends.clear();
         Ok(())
     }
+}
 
+impl LogWriter<Vec<u8>> {
     /// Writes what is pending, the index and the footer. Returns the output too.
     ///
     /// # Errors
     /// What the output says; `Internal` when there was no line at all.
-    pub(crate) fn finish(mut self) -> Result<(FinishedLogs, W)> {
+    pub(crate) fn finish(mut self) -> Result<(FinishedLogs, Vec<u8>)> {
         self.flush_group()?;
         let (Some((first, last)), Some(min_id), Some(max_id)) =
             (self.times, self.ids.first().copied(), self.ids.last().copied())
@@ -176,15 +199,23 @@ impl<W: Write> LogWriter<W> {
         let sorted_by: &[i32] = if self.collides { &[0] } else { &[0, 1, 2] };
         let footer = vec![(IndexTag::KEY.to_owned(), index.to_text())];
         let (out, size) = self.container.finish(sorted_by, footer)?;
+        let behind = usize::try_from(size - index.offset - index.length).expect("a footer fits memory");
+        let footer_crc = crc32c::crc32c(&out[out.len() - behind..]);
         let times = (time::ns_to_ms(first), time::ns_to_ms(last.saturating_add(999_999)));
         let rows = group_rows.iter().sum();
-        let logs =
-            FinishedLogs { size, rows, times, ids: (min_id, max_id), index, group_rows, labels: self.labels };
+        let logs = FinishedLogs {
+            size,
+            rows,
+            times,
+            ids: (min_id, max_id),
+            index,
+            footer_crc,
+            group_rows,
+            labels: self.labels,
+        };
         Ok((logs, out))
     }
-}
 
-impl LogWriter<Vec<u8>> {
     /// Takes the bytes that are finished; what [`Self::finish`] returns comes after them.
     pub(crate) fn drain(&mut self) -> Vec<u8> {
         self.container.drain()

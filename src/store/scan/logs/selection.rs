@@ -184,9 +184,9 @@ impl LogSelection {
         match unit {
             Unit::Group { file, group, parts, is_cut, .. } => {
                 let is_contested = parts.iter().any(|part| {
-                    let segment =
-                        self.files[file].segments(group).iter().find(|s| s.start == part.rows.start);
-                    segment.is_some_and(|s| self.contested.meets(part.stream, s.first, s.last))
+                    let segments = self.files[file].segments(group);
+                    let at = segments.partition_point(|segment| segment.start < part.rows.start);
+                    segments.get(at).is_some_and(|s| self.contested.meets(part.stream, s.first, s.last))
                 });
                 self.units.push(Unit::Group { file, group, parts, is_cut, is_contested });
             }

@@ -46,7 +46,7 @@ async fn file(objects: &Objects, cache: &ScanCache, path: &str, lines: &[Line]) 
     }
     let (logs, bytes) = writer.finish()?;
     objects.put(path, bytes.into()).await?;
-    LogFile::open(objects, path, (logs.index, logs.size), cache).await
+    LogFile::open(objects, path, logs.place(), cache).await
 }
 
 #[derive(Debug, Clone)]
@@ -153,7 +153,7 @@ async fn merge_equals_the_list(case: &Case) -> Result<()> {
     let mut out = objects.writer("merged.parquet");
     let logs = LogMerge::new(files, Arc::from([Arc::from("zone")])).write(&mut out).await?;
     out.finish().await?;
-    let merged = LogFile::open(&objects, "merged.parquet", (logs.index, logs.size), &cache).await?;
+    let merged = LogFile::open(&objects, "merged.parquet", logs.place(), &cache).await?;
     let ids: Vec<i64> = merged.streams().iter().map(|labels| series_id(labels.as_ref())).collect();
     assert!(ids.is_sorted());
     let whole = Case {
