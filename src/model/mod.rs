@@ -23,5 +23,8 @@ pub use log::{FilePosition, LogBatch, LogLine};
 pub use matcher::{MatchOp, Matcher};
 pub use principal::{Principal, Tenant};
 pub use re2::Regex;
-pub use schema::{Table, logs_schema, metadata_schema, samples_schema, series_schema, staleness_schema};
+pub use schema::{
+    MAX_LABEL_COLUMNS, Table, label_column, label_of_column, logs_schema, logs_schema_with, metadata_schema,
+    samples_schema, series_schema, staleness_schema,
+};
 pub use series::{SeriesKey, series_id};

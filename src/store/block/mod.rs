@@ -17,6 +17,7 @@ mod data;
 mod decode;
 mod format;
 mod index;
+mod logs;
 mod page;
 mod postings;
 mod reader;
@@ -31,6 +32,9 @@ pub use cache::CacheCounts;
 pub(crate) use cache::{CacheLimits, ScanCache};
 pub(crate) use columns::NO_START;
 pub(crate) use format::IndexTag;
+pub use logs::LogColumns;
+pub(crate) use logs::line as line_columns;
+pub(crate) use logs::{FinishedLogs, LogFile, LogGroup, LogPlace, LogWriter, Segment};
 pub(crate) use reader::{BlockFile, FileRun};
 pub(crate) use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,

@@ -13,6 +13,7 @@
 mod assemble;
 mod counts;
 mod labels;
+mod logs;
 mod merge;
 mod pages;
 mod reader;
@@ -22,6 +23,8 @@ mod tests;
 
 pub use counts::SelectionCounts;
 pub(in crate::store) use labels::{label_names, label_values};
+pub use logs::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
+pub(in crate::store) use logs::{LogInput, LogMerge};
 pub(in crate::store) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
 pub(in crate::store) use selection::{Layer, RankedFile, SelectionInput};
