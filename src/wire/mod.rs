@@ -6,7 +6,9 @@ mod limits;
 mod number;
 mod openmetrics;
 mod protobuf;
+pub mod remote_read;
 pub mod remote_write;
 mod text;
+mod xor;
 
 pub use limits::Limits;
