@@ -22,7 +22,7 @@ use datafusion::physical_plan::displayable;
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
-use super::answer::{Answer, AnswerSeries, Question, Shape, Times};
+use super::answer::{Answer, AnswerSeries, QueryStats, Question, Shape, Times};
 use super::exec::{self, Data, Lower, PromPlanner, Source, inward};
 use super::plan::{Annotations, Grid, GridSchema, Selected, Selector};
 use super::promql::functions::ValueType;
@@ -135,6 +135,19 @@ impl Engine {
         answer
     }
 
+    /// How far instant selectors look back where a question does not say, ms.
+    pub fn lookback_ms(&self) -> i64 {
+        self.settings.lookback_delta.as_time()
+    }
+
+    /// Whether a question can be asked at all; no data is looked at.
+    ///
+    /// # Errors
+    /// As [`Engine::promql`] for the text.
+    pub fn check(&self, question: &Question) -> Result<()> {
+        self.prepare(question).map(drop)
+    }
+
     /// The logical and the physical plan of a question, as text.
     ///
     /// # Errors
@@ -175,9 +188,12 @@ impl Engine {
         let _place = waited
             .ok_or_else(|| timed_out("query queue"))?
             .map_err(|e| Error::internal("the queue of queries is closed").caused_by(e))?;
-        let left = limit.saturating_sub(clock.monotonic().saturating_sub(started));
+        let waiting = clock.monotonic().saturating_sub(started);
+        let left = limit.saturating_sub(waiting);
         let answer = clock.within(left.max(Duration::from_nanos(1)), self.evaluate(data, question)).await;
-        answer.ok_or_else(|| timed_out("expression evaluation"))?
+        let mut answer = answer.ok_or_else(|| timed_out("expression evaluation"))??;
+        answer.stats.waiting = waiting;
+        Ok(answer)
     }
 
     fn prepare(&self, question: &Question) -> Result<Prepared> {
@@ -210,37 +226,50 @@ impl Engine {
     }
 
     async fn evaluate(&self, data: &Data, question: &Question) -> Result<Answer> {
+        let (clock, mut stats) = (self.ground.clock, QueryStats::default());
+        let started = clock.monotonic();
         let Prepared { translated, schema, annotations, is_instant } = self.prepare(question)?;
         let grid = *schema.grid();
         let mut answer = match translated {
             Translated::Text(text) => Answer::of_text(text, grid),
-            Translated::Samples(selector) => self.samples(data, selector, &schema).await?,
+            Translated::Samples(selector) => {
+                let answer = self.samples(data, selector, &schema).await?;
+                let points = answer.series().iter().map(AnswerSeries::point_count).sum::<usize>();
+                stats.samples = u64::try_from(points).unwrap_or(u64::MAX);
+                answer
+            }
             Translated::Plan { plan, is_scalar, is_ordered } => {
                 let shape = match (is_instant, is_scalar) {
                     (true, true) => Shape::Scalar,
                     (true, false) => Shape::Vector,
                     (false, _) => Shape::Matrix,
                 };
-                let series = self.plan(data, plan, &schema, &annotations).await?;
+                let selections = select(data, &plan).await?;
+                stats.samples = selections.values().map(|source| source.work(0)).fold(0, u64::saturating_add);
+                stats.preparation = clock.monotonic().saturating_sub(started);
+                let series = self.plan(selections, plan, &schema, &annotations).await?;
                 let mut answer = Answer::new(shape, grid, series);
+                let evaluated = clock.monotonic();
                 if !(is_instant && is_ordered) {
                     answer.sort();
                 }
+                stats.sorting = clock.monotonic().saturating_sub(evaluated);
                 answer
             }
         };
         (answer.warnings, answer.infos) = annotations.take();
+        stats.evaluation = clock.monotonic().saturating_sub(started);
+        answer.stats = stats;
         Ok(answer)
     }
 
     async fn plan(
         &self,
-        data: &Data,
+        selections: HashMap<Selected, Source>,
         plan: LogicalPlan,
         schema: &GridSchema,
         annotations: &Annotations,
     ) -> Result<Vec<AnswerSeries>> {
-        let selections = select(data, &plan).await?;
         let steps = u64::try_from(schema.grid().steps()).unwrap_or(u64::MAX);
         let work = selections.values().map(|source| source.work(steps)).fold(0, u64::saturating_add);
         let is_small = work < SMALL;
