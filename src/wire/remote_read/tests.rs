@@ -69,7 +69,7 @@ fn what_cannot_be_read_is_named() {
     let matchers = vec![matcher(0, "a", "b"); MAX_MATCHERS + 1];
     let cases = [
         (request(&[], &[7]), Kind::Invalid, "response types: [7]"),
-        (request(&[query(0, 0, &[matcher(2, "a", "(")])], &[]), Kind::Invalid, "regular expression"),
+        (request(&[query(0, 0, &[matcher(2, "a", "(")])], &[]), Kind::Invalid, "error parsing regexp"),
         (request(&[query(0, 0, &[matcher(4, "a", "b")])], &[]), Kind::Invalid, "invalid matcher type"),
         (vec![1 << 3, 1], Kind::Invalid, "another type"),
         (vec![1 << 3 | 2, 5, 1], Kind::Invalid, "cut off"),
