@@ -15,7 +15,8 @@ pub mod time;
 
 pub use batch::{Batch, Handle, MetricMetadata, MetricType, Timestamps};
 pub use float::{
-    NORMAL_NAN, STALE_NAN, is_stale, push_go_float, push_go_float_fixed, push_openmetrics_float,
+    NORMAL_NAN, STALE_NAN, is_stale, push_go_float, push_go_float_fixed, push_go_float_general,
+    push_openmetrics_float,
 };
 pub use histogram::{CUSTOM_BUCKETS, Histogram, ResetHint, Span};
 pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END, push_pair};

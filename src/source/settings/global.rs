@@ -31,7 +31,7 @@ pub(crate) struct RawGlobal {
     metric_name_validation_scheme: Option<NameScheme>,
     metric_name_escaping_scheme: Option<EscapingScheme>,
     extra_scrape_metrics: Option<bool>,
-    /// Added to what leaves the server; nothing leaves it yet.
+    /// Added to what leaves the server for other Prometheus servers.
     external_labels: Option<At<BTreeMap<String, String>>>,
     evaluation_interval: Option<Millis>,
     // Without effect yet.
@@ -46,7 +46,7 @@ pub(crate) struct RawGlobal {
 impl RawGlobal {
     /// What has no effect in this section.
     pub(crate) fn inactive(&self) -> Vec<Inactive> {
-        let mut found = inert!(
+        inert!(
             self,
             "global.",
             rule_query_offset,
@@ -55,13 +55,7 @@ impl RawGlobal {
             scrape_native_histograms,
             convert_classic_histograms_to_nhcb,
             always_scrape_classic_histograms,
-        );
-        let labels = self.external_labels.as_ref().filter(|labels| !labels.value.is_empty());
-        found.extend(labels.map(|labels| Inactive {
-            section: "global.external_labels".to_owned(),
-            line: labels.referenced.line(),
-        }));
-        found
+        )
     }
 }
 
