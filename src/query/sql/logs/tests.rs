@@ -19,7 +19,10 @@ async fn store() -> Store {
     Store::open(StoreSettings::default(), ground, Path::new("/wal")).await.expect("a store")
 }
 
-async fn push(store: &Store, labels: &[(&str, &str)], lines: &[(i64, &str, &[(&str, &str)])]) {
+/// µs, text, metadata.
+type Line<'a> = (i64, &'a str, &'a [(&'a str, &'a str)]);
+
+async fn push(store: &Store, labels: &[(&str, &str)], lines: &[Line<'_>]) {
     let labels = Labels::from_pairs(labels.iter().copied()).expect("labels of a test");
     let mut batch = LogBatch { streams: vec![labels], ..LogBatch::default() };
     for (us, body, metadata) in lines {

@@ -149,7 +149,7 @@ async fn damage_is_named() -> Result<()> {
         let read = async {
             let file = open(&objects, &logs).await?;
             file.may_contain(&[0], &["line 7".to_owned()]).await?;
-            let mut group = file.read(0, [0..100].into_iter(), LogColumns::ALL, 100)?;
+            let mut group = file.read(0, std::iter::once(0..100), LogColumns::ALL, 100)?;
             let mut lines = Vec::new();
             while let Some(batch) = group.next().await? {
                 let body = batch.column_by_name("body").map(|c| c.as_string::<i32>().clone());

@@ -105,7 +105,8 @@ impl LogReader {
             return Ok(Current::Lines { unit, from: 0 });
         };
         let streams = Streams { parts: parts.clone(), at: 0, taken: 0 };
-        let columns = self.needed(*is_cut, *is_contested);
+        let identity = if *is_contested { LogRows::identity() } else { LogColumns::NONE };
+        let columns = self.needed(*is_cut).with(identity);
         if columns == LogColumns::NONE {
             return Ok(Current::Counted(streams));
         }
@@ -115,7 +116,7 @@ impl LogReader {
     }
 
     /// What must be decoded to give what was asked for.
-    fn needed(&self, is_cut: bool, is_contested: bool) -> LogColumns {
+    fn needed(&self, is_cut: bool) -> LogColumns {
         let mut columns = self.columns;
         if is_cut {
             columns = columns.with(LogColumns::TIMESTAMP);
@@ -123,7 +124,7 @@ impl LogReader {
         if !self.selection.search.is_empty() {
             columns = columns.with(LogColumns::BODY);
         }
-        if is_contested { columns.with(LogRows::identity()) } else { columns }
+        columns
     }
 
     async fn step(&mut self, current: Current) -> Result<(Option<LogRows>, Option<Current>)> {
@@ -236,7 +237,9 @@ fn arrays(lines: &[(LogLine<'_>, &Labels)], columns: LogColumns) -> Result<LogRo
     if columns.has(LogColumns::BODY) {
         let bytes = lines.iter().map(|(line, _)| line.body.len()).sum();
         let mut bodies = StringBuilder::with_capacity(lines.len(), bytes);
-        lines.iter().for_each(|(line, _)| bodies.append_value(line.body));
+        for (line, _) in lines {
+            bodies.append_value(line.body);
+        }
         rows.body = Some(bodies.finish());
     }
     let ids = |name: &str, width: i32, parse: fn(&str) -> Option<Vec<u8>>| {

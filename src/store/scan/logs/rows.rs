@@ -119,7 +119,9 @@ impl LogRows {
         let mut pairs: Vec<(&str, &str)> = LabelsRef::trusted(rest).iter().chain(ids).collect();
         pairs.sort_unstable();
         scratch.clear();
-        pairs.iter().for_each(|(name, value)| push_pair(scratch, name, value));
+        for (name, value) in pairs {
+            push_pair(scratch, name, value);
+        }
         LabelsRef::trusted(scratch)
     }
 

@@ -17,7 +17,7 @@ type Line = (u8, i64, String, String);
 
 fn stream(number: u8) -> Labels {
     let n = number.to_string();
-    let zone = if number % 2 == 0 { "eu" } else { "" };
+    let zone = if number.is_multiple_of(2) { "eu" } else { "" };
     Labels::from_pairs([("n", n.as_str()), ("zone", zone)]).unwrap()
 }
 
