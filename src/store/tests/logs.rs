@@ -135,12 +135,14 @@ async fn a_crash_between_the_commits_of_a_flush_repeats_no_line() {
         let works = std::iter::repeat_n(RequestFault::Works, requests);
         remote.plan(works.chain([RequestFault::Late(Duration::from_hours(1))]));
         let crash = async {
-            clock.sleep(Duration::from_mins(1)).await;
+            clock.sleep(Duration::from_secs(10)).await;
         };
         tokio::select! {
             _ = store.flush() => {}
             () = crash => {}
         }
+        // Its own jobs do not outlive it.
+        store.inner.ground.shutdown.stop();
         drop(store);
         bench.disk.sim().unwrap().crash();
         let store = bench.open().await;
