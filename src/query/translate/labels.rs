@@ -18,7 +18,7 @@ impl Translator<'_> {
         let pattern = String::from_utf8_lossy(text(pattern)?).into_owned();
         Regex::new(&pattern).map_err(|e| {
             let message = format!("invalid regular expression in label_replace(): {pattern}");
-            if e.kind() == Kind::Invalid { Error::new(Kind::Execution, message).caused_by(e) } else { e }
+            if e.kind() == Kind::Invalid { Error::new(Kind::Execution, message) } else { e }
         })?;
         let target = label_name(text(target)?, "destination", "label_replace")?;
         let template = String::from_utf8_lossy(text(template)?).into_owned();

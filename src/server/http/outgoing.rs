@@ -10,7 +10,7 @@ use std::mem;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result};
@@ -87,15 +87,14 @@ where
             drop(sender.send(Err(error)).await);
         }
     });
-    Body::from_stream(stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|item| (item, receiver))
-    }))
+    let chunks =
+        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|item| (item, receiver)) });
+    // Who packs a body may ask once more after its end.
+    Body::from_stream(chunks.fuse())
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
-
     use super::*;
 
     #[test]

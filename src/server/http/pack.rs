@@ -40,7 +40,8 @@ pub(super) async fn zstd(request: Request, next: Next) -> Response {
             Ok((chunk, rest)) => Some((Ok(chunk), rest)),
             Err(error) => Some((Err(error), None)),
         }
-    });
+    })
+    .fuse();
     if !is_small {
         return Response::from_parts(parts, Body::from_stream(chunks));
     }

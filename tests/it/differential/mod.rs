@@ -47,7 +47,7 @@ const NEW_WARNINGS: [&str; 1] =
 
 /// What Prometheus 3.14 refuses and 3.5 answers: it looks at k of `topk` and `bottomk` before it knows whether there
 /// is anything to choose from, and takes no NaN (3.6).
-const NEW_REFUSALS: [&str; 2] = ["Parameter value is NaN", "overflows int64"];
+const NEW_REFUSALS: [&str; 3] = ["Parameter value is NaN", "Ratio value is NaN", "overflows int64"];
 
 /// What Prometheus 3.14 refuses where 3.5 answers or refuses something later: several matches of which a comparison
 /// would filter all but one (3.9).
