@@ -163,7 +163,10 @@ impl SamplesResponse {
         push_labels(&mut self.series, labels);
         for (time_ms, value) in samples {
             self.sample.clear();
-            put_double(&mut self.sample, 1, value);
+            // Prometheus leaves out what is zero, of either sign.
+            if value.abs().to_bits() != 0 {
+                put_double(&mut self.sample, 1, value);
+            }
             put_number(&mut self.sample, 2, time_ms.cast_unsigned());
             put_bytes(&mut self.series, 2, &self.sample);
         }
