@@ -15,11 +15,16 @@ pub enum Table {
     Metadata,
     /// Stale markers.
     Staleness,
+    /// Native histograms.
+    Histograms,
+    /// Exemplars.
+    Exemplars,
 }
 
 impl Table {
     /// All of them in commit order: `samples` last, so that what it refers to is already there.
-    pub const COMMIT_ORDER: [Self; 4] = [Self::Metadata, Self::Series, Self::Staleness, Self::Samples];
+    pub const COMMIT_ORDER: [Self; 6] =
+        [Self::Metadata, Self::Series, Self::Staleness, Self::Exemplars, Self::Histograms, Self::Samples];
 
     /// The columns.
     pub fn schema(self) -> SchemaRef {
@@ -28,6 +33,8 @@ impl Table {
             Self::Series => series_schema(),
             Self::Metadata => metadata_schema(),
             Self::Staleness => staleness_schema(),
+            Self::Histograms => histograms_schema(),
+            Self::Exemplars => exemplars_schema(),
         }
     }
 
@@ -38,6 +45,8 @@ impl Table {
             Self::Series => "series",
             Self::Metadata => "metadata",
             Self::Staleness => "staleness",
+            Self::Histograms => "histograms",
+            Self::Exemplars => "exemplars",
         }
     }
 }
@@ -88,6 +97,57 @@ pub fn staleness_schema() -> SchemaRef {
             Field::new("metric", DataType::Utf8, false),
             Field::new("series_id", DataType::Int64, false),
             Field::new("timestamp", millis(), false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// `metric, series_id, timestamp`, then one native histogram: its counts, where its buckets are, and what is in
+/// them. Counts are absolute and of one bucket each.
+pub fn histograms_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let list = |name: &str, item: DataType| {
+            let item = Arc::new(Field::new("element", item, false));
+            Field::new(name, DataType::List(item), false)
+        };
+        let span = || {
+            let int = |name: &str| Field::new(name, DataType::Int32, false);
+            DataType::Struct(vec![int("offset"), int("length")].into())
+        };
+        let float = |name: &str| Field::new(name, DataType::Float64, false);
+        Arc::new(Schema::new(vec![
+            Field::new("metric", DataType::Utf8, false),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("timestamp", millis(), false),
+            float("count"),
+            float("sum"),
+            float("zero_count"),
+            float("zero_threshold"),
+            Field::new("schema", DataType::Int8, false),
+            Field::new("reset_hint", DataType::Int8, false),
+            Field::new("is_float", DataType::Boolean, false),
+            list("positive_spans", span()),
+            list("positive_counts", DataType::Float64),
+            list("negative_spans", span()),
+            list("negative_counts", DataType::Float64),
+            list("custom_bounds", DataType::Float64),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// `metric, series_id, timestamp, value, labels`: one exemplar a row.
+pub fn exemplars_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let text = |name: &str| Field::new(name, DataType::Utf8, false);
+        let pair = DataType::Struct(vec![text("key"), text("value")].into());
+        let entries = Field::new("key_value", pair, false);
+        Arc::new(Schema::new(vec![
+            text("metric"),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("timestamp", millis(), false),
+            Field::new("value", DataType::Float64, false),
+            Field::new("labels", DataType::Map(Arc::new(entries), false), false),
         ]))
     });
     Arc::clone(&SCHEMA)

@@ -10,12 +10,12 @@ mod names;
 mod raw;
 mod scrape;
 
-pub use global::GlobalSettings;
 pub(crate) use global::RawGlobal;
+pub use global::{GlobalHistograms, GlobalSettings};
 pub use http::{Credentials, HttpSettings, ProxySettings, Secret, TlsSettings, TlsVersion};
 pub use names::{EscapingScheme, NameScheme};
 pub(crate) use raw::{Inert, RawScrape, inert};
-pub use scrape::{FileSdSettings, Limits, ProbeLabels, Protocol, Scheme, ScrapeSettings};
+pub use scrape::{FileSdSettings, HistogramSettings, Limits, ProbeLabels, Protocol, Scheme, ScrapeSettings};
 
 use crate::error::{Error, Kind};
 

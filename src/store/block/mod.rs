@@ -17,14 +17,18 @@ mod data;
 mod decode;
 mod format;
 mod index;
+mod leaves;
 mod page;
 mod postings;
 mod reader;
 mod repeats;
+mod sort;
 mod stats;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod wide;
+mod wide_decode;
 mod writer;
 
 pub use cache::CacheCounts;
@@ -32,11 +36,12 @@ pub(crate) use cache::{CacheLimits, ScanCache};
 pub(crate) use columns::NO_START;
 pub(crate) use format::IndexTag;
 pub(crate) use reader::{BlockFile, FileRun};
+pub(crate) use sort::RowSort;
 pub(crate) use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
     write_staleness,
 };
-pub(crate) use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
+pub(crate) use writer::{BlockWriter, FinishedBlock, RowValues, RunRows, WriterSetting};
 
 pub(crate) use cache::Page;
 pub(crate) use data::{ColumnPage, PagePart};

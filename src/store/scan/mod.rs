@@ -12,6 +12,8 @@
 
 mod assemble;
 mod counts;
+mod exemplars;
+mod histograms;
 mod labels;
 mod merge;
 mod pages;
@@ -21,6 +23,8 @@ mod selection;
 mod tests;
 
 pub use counts::SelectionCounts;
+pub use exemplars::SeriesExemplars;
+pub(in crate::store) use exemplars::{ExemplarInput, exemplars};
 pub(in crate::store) use labels::{label_names, label_values};
 pub(in crate::store) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};

@@ -4,6 +4,7 @@
 //! records refer to. A definition stands in the record that first uses it and again in the record after that,
 //! so a damaged record takes only its own rows with it. The directory has an identity, a lock and an epoch.
 
+mod extras;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -15,13 +16,14 @@ use std::sync::RwLock;
 
 use uuid::Uuid;
 
+pub(in crate::store) use extras::{ExemplarsBody, HistogramsBody};
 pub(in crate::store) use record::{Class, Definition, SamplesBody};
 use record::{RecordKind, RecordStart};
 use segment::{Step, Walk};
 
-use super::buffer::{Registry, Rows};
+use super::buffer::{Part, Registry};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, MetricMetadata, Tenant};
+use crate::model::{Batch, Handle, MetricMetadata, Tenant};
 use crate::runtime::{Disk, DiskFile, DiskLock};
 
 /// Records of one request with their rows: what [`Wal::append`] takes.
@@ -29,8 +31,8 @@ use crate::runtime::{Disk, DiskFile, DiskLock};
 pub(in crate::store) struct Request<'a> {
     /// Whose rows.
     pub(in crate::store) tenant: &'a Tenant,
-    /// The rows of each class; classes without rows are left out.
-    pub(in crate::store) parts: Vec<(Class, Rows<'a>)>,
+    /// The rows of each class and sort; those without rows are left out.
+    pub(in crate::store) parts: Vec<(Class, Part<'a>)>,
     /// The batch, for its metadata.
     pub(in crate::store) batch: &'a Batch,
     /// What the handles mean.
@@ -55,6 +57,10 @@ pub(in crate::store) enum ReplayedBody {
     Samples(SamplesBody),
     /// Type, help and unit of metrics.
     Metadata(Tenant, Vec<MetricMetadata>),
+    /// Native histograms; definitions as for samples.
+    Histograms(HistogramsBody),
+    /// Exemplars; definitions as for samples.
+    Exemplars(ExemplarsBody),
 }
 
 /// What a segment held.
@@ -344,10 +350,8 @@ impl Wal {
             let current = self.current.as_mut().expect("a segment is begun before anything is encoded");
             let (kind, class) = match part {
                 Some((class, rows)) => {
-                    let definitions = current.definitions(request.tenant, *rows, &registry);
-                    record::write_samples(&mut body, request.tenant, &definitions, *rows);
                     sequences.push(sequence);
-                    (RecordKind::Samples, *class)
+                    (current.write_rows(&mut body, request.tenant, *rows, &registry), *class)
                 }
                 None => {
                     record::write_metadata(&mut body, request.tenant, request.batch);
@@ -364,12 +368,44 @@ impl Wal {
 }
 
 impl Current {
+    /// Writes the body of a record with rows.
+    fn write_rows(
+        &mut self,
+        body: &mut Vec<u8>,
+        tenant: &Tenant,
+        part: Part<'_>,
+        registry: &Registry,
+    ) -> RecordKind {
+        match part {
+            Part::Samples(rows) => {
+                let definitions = self.definitions(tenant, rows.iter().map(|row| row.0), registry);
+                record::write_samples(body, tenant, &definitions, rows);
+                RecordKind::Samples
+            }
+            Part::Histograms(rows) => {
+                let definitions = self.definitions(tenant, rows.iter().map(|row| row.series), registry);
+                extras::write_histograms(body, tenant, &definitions, rows);
+                RecordKind::Histograms
+            }
+            Part::Exemplars(rows) => {
+                let definitions = self.definitions(tenant, rows.iter().map(|row| row.series), registry);
+                extras::write_exemplars(body, tenant, &definitions, rows);
+                RecordKind::Exemplars
+            }
+        }
+    }
+
     /// What a record must define: series used for the first time in this segment, and once more what the
     /// tenant's record before this one defined.
-    fn definitions(&mut self, tenant: &Tenant, rows: Rows<'_>, registry: &Registry) -> Vec<Definition> {
+    fn definitions(
+        &mut self,
+        tenant: &Tenant,
+        handles: impl Iterator<Item = Handle>,
+        registry: &Registry,
+    ) -> Vec<Definition> {
         let defined = self.defined.entry(tenant.clone()).or_default();
         let mut fresh = Vec::new();
-        for (handle, _, _) in rows.iter() {
+        for handle in handles {
             let slot = handle.slot as usize;
             if defined.len() <= slot {
                 defined.resize(slot + 1, None);
@@ -410,13 +446,25 @@ fn read_records(walk: &mut Walk<'_>, out: &mut ReplayedSegment, last: &mut LastO
             request.clear();
             whole = true;
         }
+        let mut define = |tenant: &Tenant, definitions: &mut Vec<Definition>| {
+            let definitions = std::mem::take(definitions).into_iter();
+            out.definitions.extend(definitions.map(|d| (tenant.clone(), header.sequence, d)));
+        };
         let body = match header.kind {
             RecordKind::Samples => {
                 let mut samples = record::read_samples(&body)?;
-                let definitions = std::mem::take(&mut samples.definitions);
-                let tenant = samples.tenant.clone();
-                out.definitions.extend(definitions.into_iter().map(|d| (tenant.clone(), header.sequence, d)));
+                define(&samples.tenant, &mut samples.definitions);
                 ReplayedBody::Samples(samples)
+            }
+            RecordKind::Histograms => {
+                let mut histograms = extras::read_histograms(&body)?;
+                define(&histograms.tenant, &mut histograms.definitions);
+                ReplayedBody::Histograms(histograms)
+            }
+            RecordKind::Exemplars => {
+                let mut exemplars = extras::read_exemplars(&body)?;
+                define(&exemplars.tenant, &mut exemplars.definitions);
+                ReplayedBody::Exemplars(exemplars)
             }
             RecordKind::Metadata => {
                 let (tenant, metadata) = record::read_metadata(&body)?;

@@ -48,6 +48,10 @@ pub(super) enum RecordKind {
     Samples = 1,
     /// Type, help and unit of metrics.
     Metadata = 2,
+    /// Native histograms.
+    Histograms = 3,
+    /// Exemplars.
+    Exemplars = 4,
 }
 
 /// The fixed part of a record.
@@ -79,6 +83,8 @@ impl Header {
         let kind = match bytes[20] {
             1 => RecordKind::Samples,
             2 => RecordKind::Metadata,
+            3 => RecordKind::Histograms,
+            4 => RecordKind::Exemplars,
             _ => return None,
         };
         let class = if bytes[21] == 0 { Class::Live } else { Class::Backfill };
@@ -199,12 +205,7 @@ pub(in crate::store) struct SamplesBody {
 /// Writes a samples body.
 pub(super) fn write_samples(out: &mut Vec<u8>, tenant: &Tenant, definitions: &[Definition], rows: Rows<'_>) {
     push_bytes(out, tenant.as_str().as_bytes());
-    push_len(out, definitions.len());
-    for definition in definitions {
-        out.extend_from_slice(&definition.reference.to_le_bytes());
-        push_bytes(out, definition.key.metric.as_bytes());
-        push_bytes(out, definition.key.labels.as_bytes());
-    }
+    push_definitions(out, definitions);
     push_len(out, rows.len());
     for (handle, _, _) in rows.iter() {
         out.extend_from_slice(&handle.slot.to_le_bytes());
@@ -226,13 +227,21 @@ pub(super) fn write_samples(out: &mut Vec<u8>, tenant: &Tenant, definitions: &[D
     }
 }
 
-/// Reads a samples body.
+/// Writes what references mean.
+pub(super) fn push_definitions(out: &mut Vec<u8>, definitions: &[Definition]) {
+    push_len(out, definitions.len());
+    for definition in definitions {
+        out.extend_from_slice(&definition.reference.to_le_bytes());
+        push_bytes(out, definition.key.metric.as_bytes());
+        push_bytes(out, definition.key.labels.as_bytes());
+    }
+}
+
+/// Reads what references mean.
 ///
 /// # Errors
 /// `Corrupt` when it ends early or breaks a rule.
-pub(super) fn read_samples(bytes: &[u8]) -> Result<SamplesBody> {
-    let mut read = Reader(bytes);
-    let tenant = read.tenant()?;
+pub(super) fn read_definitions(read: &mut Reader<'_>) -> Result<Vec<Definition>> {
     let mut definitions = Vec::new();
     for _ in 0..read.u32()? {
         let reference = read.u32()?;
@@ -240,6 +249,16 @@ pub(super) fn read_samples(bytes: &[u8]) -> Result<SamplesBody> {
         let labels = LabelsRef::parse(read.bytes()?)?.to_owned();
         definitions.push(Definition { reference, key: SeriesKey { metric: metric.into(), labels } });
     }
+    Ok(definitions)
+}
+
+/// Reads a samples body.
+///
+/// # Errors
+/// `Corrupt` when it ends early or breaks a rule.
+pub(super) fn read_samples(bytes: &[u8]) -> Result<SamplesBody> {
+    let mut read = Reader(bytes);
+    let (tenant, definitions) = (read.tenant()?, read_definitions(&mut read)?);
     let rows = read.u32()? as usize;
     let references = read.array(rows, 4)?.chunks_exact(4).map(le_u32).collect();
     let timestamps = match read.take(1)?[0] {
@@ -285,11 +304,11 @@ pub(super) fn read_metadata(bytes: &[u8]) -> Result<(Tenant, Vec<MetricMetadata>
     Ok((tenant, all))
 }
 
-fn push_len(out: &mut Vec<u8>, len: usize) {
+pub(super) fn push_len(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(&u32::try_from(len).expect("requests are limited far below 2^32").to_le_bytes());
 }
 
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     push_len(out, bytes.len());
     out.extend_from_slice(bytes);
 }
@@ -303,38 +322,56 @@ fn le_u64(bytes: &[u8]) -> u64 {
 }
 
 /// Reads little-endian fields and refuses to run past the end.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// As many bytes as the array has.
+    pub(super) fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let taken = self.take(N)?;
+        Ok(*taken.first_chunk().expect("so many were taken"))
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64> {
+        self.bytes_of().map(i64::from_le_bytes)
+    }
+
+    pub(super) fn f64(&mut self) -> Result<f64> {
+        self.bytes_of().map(f64::from_le_bytes)
+    }
+
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len).ok_or_else(|| Error::corrupt("a body ends early"))?;
         self.0 = tail;
         Ok(head)
     }
 
-    fn array(&mut self, count: usize, width: usize) -> Result<&'a [u8]> {
+    pub(super) fn array(&mut self, count: usize, width: usize) -> Result<&'a [u8]> {
         let len = count.checked_mul(width).ok_or_else(|| Error::corrupt("a body ends early"))?;
         self.take(len)
     }
 
-    fn u32(&mut self) -> Result<u32> {
+    pub(super) fn u32(&mut self) -> Result<u32> {
         self.take(4).map(le_u32)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8]> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8]> {
         let len = self.u32()? as usize;
         self.take(len)
     }
 
-    fn text(&mut self) -> Result<&'a str> {
+    pub(super) fn text(&mut self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|e| Error::corrupt("not UTF-8").caused_by(e))
     }
 
-    fn tenant(&mut self) -> Result<Tenant> {
+    pub(super) fn tenant(&mut self) -> Result<Tenant> {
         Tenant::new(self.text()?).map_err(|e| Error::corrupt("not a tenant").caused_by(e))
     }
 
-    fn end(&self) -> Result<()> {
+    pub(super) fn end(&self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::corrupt("a body has bytes left over")) }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use super::*;
 use crate::model::{Handle, Labels, MetricType, Timestamps};
 use crate::runtime::{Clock, Fault};
+use crate::store::buffer::Rows;
 
 struct Bench {
     disk: Disk,
@@ -36,14 +37,14 @@ impl Bench {
             series: series.iter().map(|i| self.handles[*i]).collect(),
             timestamps: Timestamps::Shared(time),
             values: vec![value; series.len()],
-            metadata: Vec::new(),
+            ..Batch::default()
         }
     }
 
     fn append(&self, wal: &mut Wal, batch: &Batch) -> Result<u64> {
         let rows = Rows { batch, only: None };
         let (tenant, registry) = (&self.tenant, &self.registry);
-        let request = Request { tenant, parts: vec![(Class::Live, rows)], batch, registry };
+        let request = Request { tenant, parts: vec![(Class::Live, Part::Samples(rows))], batch, registry };
         wal.append(&[request]).map(|sequences| sequences[0][0])
     }
 
@@ -204,7 +205,7 @@ fn an_unfinished_request_is_dropped_whole() {
     let (mut wal, _) = bench.open();
     let batch = bench.batch(&[0, 1], 1, 1.0);
     let (live, old) = (Rows { batch: &batch, only: Some(&[0]) }, Rows { batch: &batch, only: Some(&[1]) });
-    let parts = vec![(Class::Live, live), (Class::Backfill, old)];
+    let parts = vec![(Class::Live, Part::Samples(live)), (Class::Backfill, Part::Samples(old))];
     let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
     assert_eq!(wal.append(&[request]).unwrap(), [vec![1, 2]]);
     wal.sync().unwrap();
@@ -259,7 +260,7 @@ fn segments_go_when_every_class_is_committed() {
     let batch = bench.batch(&[0], 1, 1.0);
     let rows = Rows { batch: &batch, only: None };
     for class in [Class::Live, Class::Backfill] {
-        let parts = vec![(class, rows)];
+        let parts = vec![(class, Part::Samples(rows))];
         let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
         wal.append(&[request]).unwrap();
     }
