@@ -97,6 +97,7 @@ impl Histogram {
     ///
     /// # Panics
     /// In debug builds, when it has custom buckets or `schema` is finer than its own.
+    #[must_use]
     pub fn at_schema(&self, schema: i8) -> Self {
         debug_assert!(
             self.schema != CUSTOM_BUCKETS && schema <= self.schema,
@@ -105,7 +106,7 @@ impl Histogram {
         let by = u32::from(self.schema.abs_diff(schema));
         let (positive_spans, positive) = merge_buckets(&self.positive_spans, &self.positive, by);
         let (negative_spans, negative) = merge_buckets(&self.negative_spans, &self.negative, by);
-        Self { schema, positive_spans, positive, negative_spans, negative, ..self.clone() }
+        Self { schema, positive_spans, negative_spans, positive, negative, ..self.clone() }
     }
 
     /// Checks what Prometheus checks before it stores one: spans and buckets fit, no count is negative, and the

@@ -24,7 +24,7 @@ pub use matcher::{MatchOp, Matcher};
 pub use principal::{Principal, Tenant};
 pub use re2::Regex;
 pub use schema::{
-    Table, exemplars_schema, histograms_schema, metadata_schema, samples_schema, series_schema,
+    Table, exemplars_schema, histograms_schema, logs_schema, metadata_schema, samples_schema, series_schema,
     staleness_schema,
 };
 pub use series::{SeriesKey, series_id};

@@ -30,10 +30,10 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>> {
     promql::parse_selector(text)
 }
 
-/// Whether a query can be read.
+/// The matchers of each selector in a query, wherever it stands.
 ///
 /// # Errors
 /// `Syntax` with its place, in Prometheus' words.
-pub fn check_promql(text: &str) -> Result<()> {
-    promql::parse(text).map(drop)
+pub fn selectors(text: &str) -> Result<Vec<Vec<Matcher>>> {
+    Ok(promql::selectors(&promql::parse(text)?))
 }

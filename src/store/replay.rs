@@ -11,20 +11,22 @@ use super::wal::{
     Wal,
 };
 use crate::error::{Error, Result};
-use crate::model::{Batch, ExemplarRow, Handle, HistogramRow, LabelsRef, Tenant};
+use crate::model::{Batch, ExemplarRow, Handle, HistogramRow, LabelsRef, Table, Tenant};
 
 /// What a replay found.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::store) struct Recovery {
     /// Rows put back into buffers.
     pub(in crate::store) rows: usize,
+    /// Log lines put back into buffers.
+    pub(in crate::store) lines: usize,
     /// Records skipped because their rows are in files.
     pub(in crate::store) already_stored: usize,
     /// Damaged places.
     pub(in crate::store) quarantined: usize,
 }
 
-/// Reads every segment and applies what is above each tenant's committed sequences.
+/// Reads every segment and applies what is above the committed sequence of each tenant, class and table.
 ///
 /// # Errors
 /// `Corrupt` naming the segment that is not one of ours; damage inside a segment is counted, not an error.
@@ -32,10 +34,13 @@ pub(in crate::store) fn replay(
     wal: &mut Wal,
     segments: &[u64],
     tenants: &Tenants,
-    committed: &dyn Fn(&Tenant, Class) -> u64,
+    committed: &dyn Fn(&Tenant, Class, Table) -> u64,
     metrics: &StoreMetrics,
 ) -> Result<Recovery> {
     let mut recovery = Recovery::default();
+    for (tenant, position) in wal.kept_positions()? {
+        tenants.get_or_create(&tenant).keep_position(position);
+    }
     for (index, number) in segments.iter().enumerate() {
         let segment = wal.replay_segment(*number, index + 1 == segments.len())?;
         recovery.quarantined += segment.quarantined;
@@ -52,19 +57,20 @@ pub(in crate::store) fn replay(
 fn replay_segment(
     segment: ReplayedSegment,
     tenants: &Tenants,
-    committed: &dyn Fn(&Tenant, Class) -> u64,
+    committed: &dyn Fn(&Tenant, Class, Table) -> u64,
     recovery: &mut Recovery,
 ) -> Result<()> {
     let mut references = References::new(segment.definitions);
     for record in segment.records {
         let Replayed { sequence, class, body } = record;
         let owner = match &body {
-            ReplayedBody::Samples(body) => Some(&body.tenant),
-            ReplayedBody::Histograms(body) => Some(&body.tenant),
-            ReplayedBody::Exemplars(body) => Some(&body.tenant),
-            ReplayedBody::Metadata(..) => None,
+            ReplayedBody::Samples(body) => Some((&body.tenant, Table::Samples)),
+            ReplayedBody::Histograms(body) => Some((&body.tenant, Table::Histograms)),
+            ReplayedBody::Exemplars(body) => Some((&body.tenant, Table::Exemplars)),
+            ReplayedBody::Logs(body) => Some((&body.tenant, Table::Logs)),
+            ReplayedBody::Position(..) | ReplayedBody::Metadata(..) => None,
         };
-        if owner.is_some_and(|tenant| sequence <= committed(tenant, class)) {
+        if owner.is_some_and(|(tenant, table)| sequence <= stored(committed, tenant, class, table)) {
             recovery.already_stored += 1;
             continue;
         }
@@ -87,6 +93,14 @@ fn replay_segment(
                 let rows = references.exemplars(&tenant, sequence, body)?;
                 tenant.apply(class, sequence, Part::Exemplars(Picked { all: &rows, only: None }));
             }
+            ReplayedBody::Logs(body) => {
+                recovery.lines += body.batch.len();
+                let active = tenants.get_or_create(&body.tenant).active(class);
+                active.write().expect("no holder of this lock panics").apply_logs(sequence, &body.batch);
+            }
+            ReplayedBody::Position(tenant, position) => {
+                tenants.get_or_create(&tenant).keep_position(position);
+            }
             ReplayedBody::Metadata(tenant, metadata) => {
                 tenants.get_or_create(&tenant).update_catalogue(|catalogue| {
                     for one in &metadata {
@@ -97,6 +111,21 @@ fn replay_segment(
         }
     }
     Ok(())
+}
+
+/// The sequence up to which a table has everything of a class. A flush without histograms or exemplars leaves their
+/// tables alone: then the samples, which are committed last, tell how far it went.
+fn stored(
+    committed: &dyn Fn(&Tenant, Class, Table) -> u64,
+    tenant: &Tenant,
+    class: Class,
+    table: Table,
+) -> u64 {
+    let own = committed(tenant, class, table);
+    match table {
+        Table::Histograms | Table::Exemplars => own.max(committed(tenant, class, Table::Samples)),
+        _ => own,
+    }
 }
 
 /// What references mean while a segment is walked: the last definition at or before a record, or, when the

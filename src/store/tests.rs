@@ -1,6 +1,7 @@
 //! The store as a whole: what is appended comes back from buffers, from files, after a restart and a crash.
 
 mod histograms;
+mod logs;
 
 use std::path::Path;
 use std::sync::Arc;

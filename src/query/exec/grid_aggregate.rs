@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryArray, RecordBatch};
+use arrow::array::RecordBatch;
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -15,16 +15,14 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, Count, Gauge, MetricBu
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
-use hashbrown::HashMap;
 
 use super::aggregate::Accumulator;
-use super::batch::{Rows, View, batch_rows};
+use super::batch::View;
 use super::error::inward;
+use super::groups::{Cache, Groups, Output};
 use super::kernel::bits;
-use super::labels::push_group;
 use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
-use crate::model::LabelsRef;
 use crate::query::plan::{
     Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar, go_general,
 };
@@ -220,34 +218,6 @@ impl Run {
     }
 }
 
-/// Group keys (labels) with their ids, and whether a group's name goes at the end.
-#[derive(Debug, Default)]
-struct Groups {
-    ids: HashMap<Box<[u8]>, usize>,
-    keys: Vec<Box<[u8]>>,
-    drop_name: Vec<bool>,
-    bytes: usize,
-}
-
-impl Groups {
-    fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    fn id(&mut self, key: &[u8], drop_name: bool) -> usize {
-        if let Some(id) = self.ids.get(key) {
-            self.drop_name[*id] |= drop_name;
-            return *id;
-        }
-        let id = self.keys.len();
-        self.ids.insert(key.into(), id);
-        self.keys.push(key.into());
-        self.drop_name.push(drop_name);
-        self.bytes += 2 * key.len() + 64;
-        id
-    }
-}
-
 /// One partition being aggregated.
 struct Fold {
     accumulator: Accumulator,
@@ -284,27 +254,22 @@ impl Fold {
 
     fn add(&mut self, view: &View<'_>, row: usize, cache: &mut Cache, words: &mut Vec<u64>) -> Result<()> {
         let drop_name = view.drop_name(row);
-        let slot = &mut cache.groups[view.key(row) * 2 + usize::from(drop_name)];
-        if *slot == usize::MAX {
-            cache.key.clear();
-            let nameless = drop_name && self.immediate_names;
-            push_group(&mut cache.key, view.labels(row), &self.grouping, nameless);
-            *slot = self.groups.id(&cache.key, drop_name);
-        }
+        let nameless = drop_name && self.immediate_names;
+        let group = cache.group(view, row, (&self.grouping, nameless), &mut self.groups);
         let series = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
-        if self.accumulator.add(*slot, series, &view.row(row, words)) {
+        if self.accumulator.add(group, series, &view.row(row, words)) {
             self.series.push((view.labels(row).as_bytes().into(), drop_name));
         }
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        self.accumulator.bytes() + self.groups.bytes
+        self.accumulator.bytes() + self.groups.bytes()
     }
 
     fn merge(&mut self, other: Self) -> Result<()> {
-        let keys = other.groups.keys.iter().zip(&other.groups.drop_name);
-        let mapping: Vec<usize> = keys.map(|(key, drop_name)| self.groups.id(key, *drop_name)).collect();
+        let keys = other.groups.iter();
+        let mapping: Vec<usize> = keys.map(|(key, drop_name)| self.groups.id(key, drop_name)).collect();
         let first = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
         self.series.extend(other.series);
         self.accumulator.merge(other.accumulator, &mapping, first);
@@ -314,7 +279,7 @@ impl Fold {
 
     fn finish(mut self, op: AggregateOp, schema: &GridSchema) -> Result<Vec<RecordBatch>> {
         let steps = schema.grid().steps();
-        let mut out = Output { batches: Vec::new(), rows: None, schema };
+        let mut out = Output::new(schema);
         if op.keeps_series() {
             for chosen in self.accumulator.chosen() {
                 let (labels, drop_name) = &self.series[chosen.series as usize];
@@ -325,8 +290,8 @@ impl Fold {
         let (mut values, mut valid) = (vec![0.0; steps], vec![0; bits::word_count(steps)]);
         for group in 0..self.groups.len() {
             self.accumulator.finish(group, &mut values, &mut valid);
-            let key = LabelsRef::trusted(&self.groups.keys[group]);
-            out.push(key.as_bytes(), self.groups.drop_name[group], &values, &valid)?;
+            let (key, drop_name) = self.groups.get(group);
+            out.push(key, drop_name, &values, &valid)?;
         }
         out.finish()
     }
@@ -334,52 +299,4 @@ impl Fold {
 
 fn too_many_series() -> Error {
     Error::new(Kind::Limit, "more than 2^32 series in one aggregation")
-}
-
-/// Output rows in batches of the usual size.
-struct Output<'a> {
-    batches: Vec<RecordBatch>,
-    rows: Option<Rows>,
-    schema: &'a GridSchema,
-}
-
-impl Output<'_> {
-    fn push(&mut self, labels: &[u8], drop_name: bool, values: &[f64], valid: &[u64]) -> Result<()> {
-        let set = bits::count(valid);
-        if set == 0 {
-            return Ok(());
-        }
-        let rows = self.rows.get_or_insert_with(|| Rows::new(self.schema, 1));
-        rows.push(labels, drop_name, values, (set < values.len()).then_some(valid));
-        if rows.len() >= batch_rows(values.len()) {
-            self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<RecordBatch>> {
-        self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
-        Ok(self.batches)
-    }
-}
-
-/// Dictionary key (and whether the name goes) → group, for as long as batches share their dictionary.
-#[derive(Debug, Default)]
-struct Cache {
-    groups: Vec<usize>,
-    /// Kept, so that no other dictionary can come to lie at its address.
-    dictionary: Option<BinaryArray>,
-    key: Vec<u8>,
-}
-
-impl Cache {
-    fn follow(&mut self, view: &View<'_>) {
-        let dictionary = view.dictionary();
-        let place = |of: &BinaryArray| (of.value_data().as_ptr(), of.value_offsets().as_ptr(), of.len());
-        if self.dictionary.as_ref().map(place) != Some(place(dictionary)) {
-            self.dictionary = Some(dictionary.clone());
-            self.groups.clear();
-            self.groups.resize(dictionary.len() * 2, usize::MAX);
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod lexer;
 mod parser;
 mod print;
 mod quote;
+mod selectors;
 mod span;
 mod token;
 
@@ -33,6 +34,7 @@ use crate::model::Matcher;
 
 pub(in crate::query) use ast::Expr;
 pub(in crate::query) use duration::resolve as resolve_durations;
+pub(in crate::query) use selectors::selectors;
 pub(in crate::query) use span::Span;
 
 /// The longest query, in bytes. Everything that grows with the text is bounded by it.

@@ -10,6 +10,7 @@
 
 mod answer;
 mod catalogue;
+mod exemplars;
 mod landing;
 mod layers;
 mod lifecycle;
@@ -209,7 +210,7 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
-        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/write", post(write::write))
         .route("/labels", get(catalogue::labels).post(catalogue::labels))
         .route("/label/{name}/values", get(catalogue::label_values))

@@ -2,6 +2,7 @@
 
 mod client;
 mod data;
+mod histograms;
 mod hostile;
 
 use std::path::Path;

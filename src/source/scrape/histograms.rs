@@ -93,7 +93,8 @@ impl Reading<'_> {
         self.draft.push_histogram(row, place.row);
         let mut exemplars = Vec::with_capacity(event.exemplars.len());
         for one in event.exemplars {
-            let line = SampleLine { exemplar: Some(one.as_ref()), ..event.line };
+            let mut line = event.line;
+            line.exemplar = Some(one.as_ref());
             // Without a time of their own they could not be told apart.
             if one.as_ref().timestamp_ms.is_some() {
                 exemplars.extend(self.decode_exemplar(&line, place)?);

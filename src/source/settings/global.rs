@@ -31,7 +31,6 @@ pub(crate) struct RawGlobal {
     metric_name_escaping_scheme: Option<EscapingScheme>,
     extra_scrape_metrics: Option<bool>,
     scrape_native_histograms: Option<bool>,
-    convert_classic_histograms_to_nhcb: Option<bool>,
     #[serde(alias = "scrape_classic_histograms")]
     always_scrape_classic_histograms: Option<bool>,
     /// Added to what leaves the server; nothing leaves it yet.
@@ -41,6 +40,7 @@ pub(crate) struct RawGlobal {
     rule_query_offset: Option<Inert>,
     query_log_file: Option<Inert>,
     scrape_failure_log_file: Option<Inert>,
+    convert_classic_histograms_to_nhcb: Option<Inert>,
 }
 
 impl RawGlobal {
@@ -53,6 +53,7 @@ impl RawGlobal {
             rule_query_offset,
             query_log_file,
             scrape_failure_log_file,
+            convert_classic_histograms_to_nhcb,
         );
         let labels = self.external_labels.as_ref().filter(|labels| !labels.value.is_empty());
         found.extend(labels.map(|labels| Inactive {
@@ -109,15 +110,13 @@ pub struct GlobalHistograms {
     pub native: bool,
     /// As in [`HistogramSettings`].
     pub classic: bool,
-    /// As in [`HistogramSettings`].
-    pub to_custom: bool,
 }
 
 impl GlobalSettings {
     /// The settings of a job that says nothing about histograms.
     pub(super) fn histograms(&self) -> HistogramSettings {
-        let GlobalHistograms { native, classic, to_custom } = self.histograms;
-        HistogramSettings { native, classic, to_custom, ..HistogramSettings::default() }
+        let GlobalHistograms { native, classic } = self.histograms;
+        HistogramSettings { native, classic, ..HistogramSettings::default() }
     }
 
     /// Checks what the user wrote; `variable` reads the environment.
@@ -153,7 +152,6 @@ impl GlobalSettings {
             histograms: GlobalHistograms {
                 native: raw.scrape_native_histograms.unwrap_or(false),
                 classic: raw.always_scrape_classic_histograms.unwrap_or(false),
-                to_custom: raw.convert_classic_histograms_to_nhcb.unwrap_or(false),
             },
             external_labels: external_labels(raw, names, variable)?,
         })

@@ -124,8 +124,6 @@ pub struct HistogramSettings {
     pub native: bool,
     /// The classic buckets of what is stored as a native histogram are stored too.
     pub classic: bool,
-    /// Classic histograms become native ones with custom buckets.
-    pub to_custom: bool,
     /// More buckets than this are made wider; 0 is no limit.
     pub bucket_limit: usize,
     /// Buckets that grow by less are made wider; 0 is no limit.
@@ -287,7 +285,6 @@ fn histograms(raw: &RawScrape, global: HistogramSettings) -> HistogramSettings {
     HistogramSettings {
         native: raw.scrape_native_histograms.unwrap_or(global.native),
         classic: raw.always_scrape_classic_histograms.unwrap_or(global.classic),
-        to_custom: raw.convert_classic_histograms_to_nhcb.unwrap_or(global.to_custom),
         bucket_limit: raw.native_histogram_bucket_limit.unwrap_or(0),
         min_bucket_factor: raw.native_histogram_min_bucket_factor.unwrap_or(0.0),
     }

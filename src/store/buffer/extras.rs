@@ -103,7 +103,8 @@ impl Buffer {
         rows: Picked<'_, HistogramRow>,
         registry: &mut Registry,
     ) -> Vec<Arc<str>> {
-        let relative = self.begin(sequence, rows.len());
+        let relative = self.begin(sequence);
+        self.rows += rows.len();
         let mut first = Vec::new();
         for row in rows.iter() {
             let position = self.column(row.series, registry);
@@ -119,7 +120,8 @@ impl Buffer {
     }
 
     fn apply_exemplars(&mut self, sequence: u64, rows: Picked<'_, ExemplarRow>, registry: &mut Registry) {
-        let relative = self.begin(sequence, rows.len());
+        let relative = self.begin(sequence);
+        self.rows += rows.len();
         for row in rows.iter() {
             let position = self.column(row.series, registry);
             self.bytes += size_of::<Exemplar>() + row.exemplar.labels.as_bytes().len() + 20;

@@ -117,12 +117,12 @@ pub(super) enum SideRows {
 }
 
 impl SideRows {
-    /// No rows yet. Tables of blocks are no side tables.
+    /// No rows yet. Tables of blocks and `logs` are no side tables.
     pub(super) fn new(table: Table) -> Self {
         match table {
             Table::Series => Self::Series(Vec::new()),
             Table::Metadata => Self::Metadata(BTreeMap::new()),
-            Table::Staleness | Table::Samples | Table::Histograms | Table::Exemplars => {
+            Table::Staleness | Table::Samples | Table::Histograms | Table::Exemplars | Table::Logs => {
                 Self::Staleness(Vec::new())
             }
         }

@@ -81,6 +81,7 @@ impl Merger {
             Table::Samples | Table::Histograms | Table::Exemplars => {
                 self.merge_blocks(tables, table, &group).await?
             }
+            Table::Logs => return Err(Error::unsupported("a merge of log files")),
             Table::Series | Table::Metadata | Table::Staleness => {
                 vec![self.merge_side(tables, table, &group).await?]
             }

@@ -75,7 +75,7 @@ fn push_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
 /// # Errors
 /// `Corrupt` when it ends early or breaks a rule.
 pub(super) fn read_histograms(bytes: &[u8]) -> Result<HistogramsBody> {
-    let mut read = Reader::new(bytes);
+    let mut read = Reader(bytes);
     let (tenant, definitions) = (read.tenant()?, read_definitions(&mut read)?);
     let mut rows = Vec::new();
     for _ in 0..read.u32()? {
@@ -146,7 +146,7 @@ pub(super) fn write_exemplars(
 /// # Errors
 /// `Corrupt` when it ends early or breaks a rule.
 pub(super) fn read_exemplars(bytes: &[u8]) -> Result<ExemplarsBody> {
-    let mut read = Reader::new(bytes);
+    let mut read = Reader(bytes);
     let (tenant, definitions) = (read.tenant()?, read_definitions(&mut read)?);
     let mut rows = Vec::new();
     for _ in 0..read.u32()? {

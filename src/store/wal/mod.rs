@@ -5,6 +5,9 @@
 //! so a damaged record takes only its own rows with it. The directory has an identity, a lock and an epoch.
 
 mod extras;
+mod logs;
+mod positions;
+mod read;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -17,13 +20,15 @@ use std::sync::RwLock;
 use uuid::Uuid;
 
 pub(in crate::store) use extras::{ExemplarsBody, HistogramsBody};
+pub(in crate::store) use logs::{LogParts, LogsBody};
+pub(in crate::store) use positions::Positions;
 pub(in crate::store) use record::{Class, Definition, SamplesBody};
 use record::{RecordKind, RecordStart};
-use segment::{Step, Walk};
+use segment::Walk;
 
 use super::buffer::{Part, Registry};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, Handle, MetricMetadata, Tenant};
+use crate::model::{Batch, FilePosition, Handle, LogBatch, MetricMetadata, Tenant};
 use crate::runtime::{Disk, DiskFile, DiskLock};
 
 /// Records of one request with their rows: what [`Wal::append`] takes.
@@ -37,6 +42,8 @@ pub(in crate::store) struct Request<'a> {
     pub(in crate::store) batch: &'a Batch,
     /// What the handles mean.
     pub(in crate::store) registry: &'a RwLock<Registry>,
+    /// Log lines.
+    pub(in crate::store) logs: Option<&'a LogParts>,
 }
 
 /// One replayed record.
@@ -61,6 +68,10 @@ pub(in crate::store) enum ReplayedBody {
     Histograms(HistogramsBody),
     /// Exemplars; definitions as for samples.
     Exemplars(ExemplarsBody),
+    /// Log lines.
+    Logs(LogsBody),
+    /// How far a tailed file was read with the lines of the same request.
+    Position(Tenant, FilePosition),
 }
 
 /// What a segment held.
@@ -89,6 +100,8 @@ pub(in crate::store) struct Wal {
     next_sequence: u64,
     scratch: Vec<u8>,
     body: Vec<u8>,
+    /// What the file of positions holds; empty without one.
+    kept: Vec<u8>,
     _lock: DiskLock,
 }
 
@@ -153,6 +166,7 @@ impl Wal {
             next_sequence: 1,
             scratch: Vec::new(),
             body: Vec::new(),
+            kept: Vec::new(),
             _lock: lock,
         };
         Ok((wal, segments))
@@ -176,7 +190,7 @@ impl Wal {
         let mut last = LastOf::new();
         if segment::check_header(&bytes, self.identity.directory).map_err(named)? {
             let mut walk = Walk::new(&bytes);
-            read_records(&mut walk, &mut out, &mut last).map_err(named)?;
+            read::read_records(&mut walk, &mut out, &mut last).map_err(named)?;
             out.cut = bytes.len() - walk.good_end;
             let mut file = self.disk.open_append(&path)?;
             if out.cut > 0 && is_last {
@@ -242,6 +256,40 @@ impl Wal {
             current.synced = current.len;
         }
         synced.map_err(|e| e.during("sync WAL")).inspect_err(|_| self.abandon())
+    }
+
+    /// The positions that outlived their segments, as of the last [`Wal::keep_positions`].
+    ///
+    /// # Errors
+    /// `Corrupt` naming the file, `Io`.
+    pub(in crate::store) fn kept_positions(&mut self) -> Result<Vec<(Tenant, FilePosition)>> {
+        let path = self.dir.join(positions::FILE);
+        match self.disk.read(&path) {
+            Ok(bytes) => {
+                self.kept = bytes.to_vec();
+                positions::decode(&bytes).map_err(|e| e.during("replay WAL").with("file", path.display()))
+            }
+            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes positions outlive the segments that hold their records: durable before [`Wal::release`].
+    ///
+    /// # Errors
+    /// `Io` or `Unavailable`; then what was kept before stays.
+    pub(in crate::store) fn keep_positions(&mut self, all: &[(Tenant, Positions)]) -> Result<()> {
+        let each = all.iter().flat_map(|(tenant, of)| of.iter().map(move |position| (tenant, position)));
+        let bytes = positions::encode(each);
+        if bytes == self.kept
+            || (self.kept.is_empty() && all.iter().all(|(_, of)| of.iter().next().is_none()))
+        {
+            return Ok(());
+        }
+        replace_file(&self.disk, &self.dir, positions::FILE, &bytes)
+            .map_err(|e| e.during("keep positions"))?;
+        self.kept = bytes;
+        Ok(())
     }
 
     /// Deletes the segments whose every record is in committed files: `committed` holds the last sequence of
@@ -337,33 +385,75 @@ impl Wal {
     }
 
     fn encode(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Vec<u64>> {
-        let has_metadata = !request.batch.metadata.is_empty();
-        let records = request.parts.len() + usize::from(has_metadata);
-        let mut sequences = Vec::with_capacity(records);
+        let parts = request.records();
+        let mut sequences = Vec::with_capacity(parts.len());
         let registry = request.registry.read().expect("no holder of this lock panics");
-        for (index, part) in request.parts.iter().map(Some).chain(has_metadata.then_some(None)).enumerate() {
+        for (index, part) in parts.iter().enumerate() {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            let (first, last) = (index == 0, index + 1 == records);
+            let (first, last) = (index == 0, index + 1 == parts.len());
             let mut body = std::mem::take(&mut self.body);
             body.clear();
             let current = self.current.as_mut().expect("a segment is begun before anything is encoded");
             let (kind, class) = match part {
-                Some((class, rows)) => {
-                    sequences.push(sequence);
+                Record::Rows(class, rows) => {
                     (current.write_rows(&mut body, request.tenant, *rows, &registry), *class)
                 }
-                None => {
+                Record::Metadata => {
                     record::write_metadata(&mut body, request.tenant, request.batch);
                     (RecordKind::Metadata, Class::Live)
                 }
+                Record::Logs(class, batch) => {
+                    logs::write_logs(&mut body, request.tenant, batch);
+                    (RecordKind::Logs, *class)
+                }
+                Record::Position(position) => {
+                    positions::write_position(&mut body, request.tenant, position);
+                    (RecordKind::Position, Class::Live)
+                }
             };
+            if part.has_rows() {
+                sequences.push(sequence);
+            }
             current.last.insert(class, sequence);
             let pushed = record::push_record(out, RecordStart { sequence, kind, class, first, last }, &body);
             self.body = body;
             pushed?;
         }
         Ok(sequences)
+    }
+}
+
+/// One record of a request.
+#[derive(Debug)]
+enum Record<'a> {
+    Rows(Class, Part<'a>),
+    Metadata,
+    Logs(Class, &'a LogBatch),
+    Position(&'a FilePosition),
+}
+
+impl Record<'_> {
+    /// Whether the record brings rows for a buffer, which then learn its sequence.
+    fn has_rows(&self) -> bool {
+        matches!(self, Self::Rows(..) | Self::Logs(..))
+    }
+}
+
+impl Request<'_> {
+    /// The records of the request in their order in the log. Those with rows come in the order in which
+    /// [`Wal::append`] tells their sequences: samples, then logs.
+    fn records(&self) -> Vec<Record<'_>> {
+        let mut all: Vec<Record<'_>> =
+            self.parts.iter().map(|(class, rows)| Record::Rows(*class, *rows)).collect();
+        if !self.batch.metadata.is_empty() {
+            all.push(Record::Metadata);
+        }
+        if let Some(logs) = self.logs {
+            all.extend(logs.parts.iter().map(|(class, batch)| Record::Logs(*class, batch)));
+            all.extend(logs.position.as_ref().map(Record::Position));
+        }
+        all
     }
 }
 
@@ -427,58 +517,6 @@ impl Current {
     }
 }
 
-fn read_records(walk: &mut Walk<'_>, out: &mut ReplayedSegment, last: &mut LastOf) -> Result<()> {
-    let mut request: Vec<Replayed> = Vec::new();
-    let mut whole = false;
-    for step in walk {
-        let (header, body) = match step {
-            Step::Record { header, body } => (header, body),
-            Step::Damage { at, len } => {
-                tracing::warn!(at, len, "a damaged WAL record was skipped");
-                out.quarantined += 1;
-                whole = false;
-                request.clear();
-                continue;
-            }
-        };
-        last.insert(header.class, header.sequence);
-        if header.first {
-            request.clear();
-            whole = true;
-        }
-        let mut define = |tenant: &Tenant, definitions: &mut Vec<Definition>| {
-            let definitions = std::mem::take(definitions).into_iter();
-            out.definitions.extend(definitions.map(|d| (tenant.clone(), header.sequence, d)));
-        };
-        let body = match header.kind {
-            RecordKind::Samples => {
-                let mut samples = record::read_samples(&body)?;
-                define(&samples.tenant, &mut samples.definitions);
-                ReplayedBody::Samples(samples)
-            }
-            RecordKind::Histograms => {
-                let mut histograms = extras::read_histograms(&body)?;
-                define(&histograms.tenant, &mut histograms.definitions);
-                ReplayedBody::Histograms(histograms)
-            }
-            RecordKind::Exemplars => {
-                let mut exemplars = extras::read_exemplars(&body)?;
-                define(&exemplars.tenant, &mut exemplars.definitions);
-                ReplayedBody::Exemplars(exemplars)
-            }
-            RecordKind::Metadata => {
-                let (tenant, metadata) = record::read_metadata(&body)?;
-                ReplayedBody::Metadata(tenant, metadata)
-            }
-        };
-        request.push(Replayed { sequence: header.sequence, class: header.class, body });
-        if header.last && whole {
-            out.records.append(&mut request);
-        }
-    }
-    Ok(())
-}
-
 /// Reads the directory's identity, or makes one, and moves its epoch on durably.
 fn next_identity(disk: &Disk, dir: &Path) -> Result<Identity> {
     let path = dir.join("identity");
@@ -491,17 +529,22 @@ fn next_identity(disk: &Disk, dir: &Path) -> Result<Identity> {
         Some(Identity { directory, epoch }) => Identity { directory, epoch: epoch + 1 },
         None => Identity { directory: Uuid::new_v4(), epoch: 1 },
     };
-    let temporary = dir.join("identity.new");
+    replace_file(disk, dir, "identity", format!("{} {}\n", next.directory, next.epoch).as_bytes())?;
+    Ok(next)
+}
+
+/// Writes a small file so that a crash leaves the old or the new one.
+fn replace_file(disk: &Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
     match disk.remove(&temporary) {
         Err(error) if error.kind() != Kind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = disk.create_new(&temporary)?;
-    file.write_all(format!("{} {}\n", next.directory, next.epoch).as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_data()?;
-    disk.rename(&temporary, &path)?;
-    disk.sync_dir(dir)?;
-    Ok(next)
+    disk.rename(&temporary, &dir.join(name))?;
+    disk.sync_dir(dir)
 }
 
 fn parse_identity(bytes: &[u8]) -> Result<Identity> {

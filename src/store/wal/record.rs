@@ -52,6 +52,10 @@ pub(super) enum RecordKind {
     Histograms = 3,
     /// Exemplars.
     Exemplars = 4,
+    /// Log lines.
+    Logs = 5,
+    /// How far a tailed file was read.
+    Position = 6,
 }
 
 /// The fixed part of a record.
@@ -85,6 +89,8 @@ impl Header {
             2 => RecordKind::Metadata,
             3 => RecordKind::Histograms,
             4 => RecordKind::Exemplars,
+            5 => RecordKind::Logs,
+            6 => RecordKind::Position,
             _ => return None,
         };
         let class = if bytes[21] == 0 { Class::Live } else { Class::Backfill };
@@ -313,22 +319,18 @@ pub(super) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn le_u32(bytes: &[u8]) -> u32 {
+pub(super) fn le_u32(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("four bytes"))
 }
 
-fn le_u64(bytes: &[u8]) -> u64 {
+pub(super) fn le_u64(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
 }
 
 /// Reads little-endian fields and refuses to run past the end.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
     /// As many bytes as the array has.
     pub(super) fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N]> {
         let taken = self.take(N)?;
@@ -343,7 +345,7 @@ impl<'a> Reader<'a> {
         self.bytes_of().map(f64::from_le_bytes)
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len).ok_or_else(|| Error::corrupt("a body ends early"))?;
         self.0 = tail;
         Ok(head)
