@@ -24,10 +24,10 @@ use tokio::sync::Semaphore;
 
 use super::answer::{Answer, AnswerSeries, Question, Shape, Times};
 use super::exec::{self, Data, Lower, PromPlanner, Source, inward};
-use super::plan::{Annotations, Grid, GridSchema, Selected, Selector};
+use super::plan::{Annotations, Grid, GridSchema, Selected, Selector, StepBudget};
 use super::promql::functions::ValueType;
 use super::settings::QuerySettings;
-use super::translate::{Translated, Translator};
+use super::translate::{Translated, Translator, evaluation_order};
 use super::{promql, run};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Clock, Counter, Gauge, Histogram, Pools, Registry};
@@ -142,8 +142,9 @@ impl Engine {
     pub async fn explain(&self, data: &Data, question: &Question) -> Result<String> {
         let prepared = self.prepare(question)?;
         let plan = match prepared.translated {
-            Translated::Plan { plan, .. } => plan,
+            Translated::Plan { plan, .. } | Translated::Subquery { inner: Some((plan, _)) } => plan,
             Translated::Samples(selector) => return Ok(format!("PromSelector: {selector}\n")),
+            Translated::Subquery { inner: None } => return Ok("(no step)\n".to_owned()),
             Translated::Text(text) => return Ok(format!("{text:?}\n")),
         };
         let selections = select(data, &plan).await?;
@@ -197,13 +198,20 @@ impl Engine {
         }
         let range_ms = end_ms.saturating_sub(grid.start_ms());
         promql::resolve_durations(&mut expr, &question.text, step_ms, range_ms)?;
-        let (schema, annotations) = (GridSchema::new(grid)?, Annotations::new(&question.text));
+        let order = evaluation_order(&expr);
+        let (schema, annotations) = (GridSchema::new(grid)?, Annotations::new(&question.text, order));
+        let steps_left = StepBudget::new(self.settings.max_samples);
         let translator = Translator {
             schema: &schema,
             end_ms,
+            query_ms: (grid.start_ms(), end_ms),
+            query_step_ms: if grid.start_ms() == end_ms { 0 } else { step_ms },
+            steps_left: &steps_left,
+            subquery_step_ms: self.settings.evaluation_interval.as_time(),
             lookback_ms: question.lookback_ms.unwrap_or_else(|| self.settings.lookback_delta.as_time()),
             immediate_names: !self.settings.delayed_name_removal,
             annotations: &annotations,
+            in_parameter: false,
         };
         let translated = translator.translate(&expr)?;
         Ok(Prepared { translated, schema, annotations, is_instant })
@@ -215,6 +223,15 @@ impl Engine {
         let mut answer = match translated {
             Translated::Text(text) => Answer::of_text(text, grid),
             Translated::Samples(selector) => self.samples(data, selector, &schema).await?,
+            Translated::Subquery { inner } => {
+                let mut answer = Answer::new(Shape::Matrix, grid, Vec::new());
+                if let Some((plan, schema)) = inner {
+                    let series = self.plan(data, plan, &schema, &annotations).await?;
+                    answer = Answer::new(Shape::Matrix, *schema.grid(), series);
+                }
+                answer.sort();
+                answer
+            }
             Translated::Plan { plan, is_scalar, is_ordered } => {
                 let shape = match (is_instant, is_scalar) {
                     (true, true) => Shape::Scalar,
@@ -241,8 +258,8 @@ impl Engine {
         annotations: &Annotations,
     ) -> Result<Vec<AnswerSeries>> {
         let selections = select(data, &plan).await?;
-        let steps = u64::try_from(schema.grid().steps()).unwrap_or(u64::MAX);
-        let work = selections.values().map(|source| source.work(steps)).fold(0, u64::saturating_add);
+        let steps = u64::try_from(exec::longest_grid(&plan)).unwrap_or(u64::MAX);
+        let work = selections.values().map(|source| source.work(steps)).fold(steps, u64::saturating_add);
         let is_small = work < SMALL;
         // With many queries at a time each is read in fewer parts: they already keep all threads busy.
         let running = self.settings.max_concurrency.max(1) - self.admission.available_permits();
@@ -273,6 +290,7 @@ impl Engine {
             immediate_names: !self.settings.delayed_name_removal,
             partitions,
             clock: self.ground.clock,
+            max_samples: self.settings.max_samples,
         }
     }
 

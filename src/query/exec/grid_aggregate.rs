@@ -21,7 +21,7 @@ use super::batch::View;
 use super::error::inward;
 use super::groups::{Cache, Groups, Output};
 use super::kernel::bits;
-use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
+use super::operator::{ScalarInput, Yielder, all_batches, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
 use crate::query::plan::{
     Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar, go_general,
@@ -74,7 +74,7 @@ impl GridAggregateExec {
         let values = argument.distinct();
         match self.aggregate.op {
             AggregateOp::Quantile => self.warn_quantile(values),
-            AggregateOp::TopK | AggregateOp::BottomK => return check_k(values),
+            AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => return check_k(values),
             _ => {}
         }
         Ok(())
@@ -162,13 +162,7 @@ impl ExecutionPlan for GridAggregateExec {
             groups: MetricBuilder::new(&self.metrics).counter("groups", 0),
             peak: MetricBuilder::new(&self.metrics).gauge("accumulator_bytes", 0),
         };
-        let batches = futures::stream::once(run.all(inputs, context));
-        // One output batch a group range: see `Run::all`.
-        let flat = batches.flat_map(|all| match all {
-            Ok(batches) => futures::stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
-            Err(error) => futures::stream::iter(vec![Err(error)]),
-        });
-        Ok(stream(&self.schema, flat))
+        Ok(stream(&self.schema, all_batches(run.all(inputs, context))))
     }
 }
 

@@ -1,4 +1,5 @@
-//! `GridMap`: functions of one value, and operators between a vector and a scalar.
+//! `GridMap`: functions of one value, operators between a vector and a scalar, and `limit_ratio`: all that needs one row
+//! at a time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,20 +19,44 @@ use futures::StreamExt;
 
 use super::batch::assemble;
 use super::error::inward;
+use super::instant;
+use super::limit_ratio::{self, Ratio};
 use super::operator::{ScalarInput, operator, partition_count, properties, stream};
 use crate::error::Result;
-use crate::model::time::ms_to_seconds;
-use crate::query::plan::{
-    DROP_NAME, GRID, GridSchema, InstantFunction, LABELS, ScalarBinary, ScalarOp, StepScalar,
-};
+use crate::query::plan::{DROP_NAME, GRID, GridSchema, Instant, LABELS, ScalarBinary, ScalarOp, StepScalar};
 
 /// What is computed.
 #[derive(Debug, Clone)]
 pub(crate) enum Map {
-    /// A function of the value.
-    Function(InstantFunction),
+    /// A function of the value and of scalars.
+    Function(Instant, Vec<ScalarInput>),
     /// An operator with a scalar.
     Binary(ScalarBinary, ScalarInput),
+    /// A choice of series.
+    Ratio(Ratio, ScalarInput),
+}
+
+impl Map {
+    /// The scalars that it needs.
+    fn scalars(&self) -> &[ScalarInput] {
+        match self {
+            Self::Function(_, scalars) => scalars,
+            Self::Binary(_, scalar) | Self::Ratio(_, scalar) => std::slice::from_ref(scalar),
+        }
+    }
+
+    /// The same over other operators for the scalars that are computed.
+    fn replace(&self, plans: &[Arc<dyn ExecutionPlan>]) -> Self {
+        match self {
+            Self::Function(function, scalars) => {
+                Self::Function(function.clone(), ScalarInput::replace_all(scalars, plans))
+            }
+            Self::Binary(binary, scalar) => {
+                Self::Binary(binary.clone(), scalar.replace(plans.first().cloned()))
+            }
+            Self::Ratio(ratio, scalar) => Self::Ratio(ratio.clone(), scalar.replace(plans.first().cloned())),
+        }
+    }
 }
 
 /// The operator; as many partitions as its input.
@@ -59,8 +84,9 @@ impl GridMapExec {
 impl DisplayAs for GridMapExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.map {
-            Map::Function(function) => write!(f, "GridMapExec: {}", function.name()),
+            Map::Function(function, _) => write!(f, "GridMapExec: {function}"),
             Map::Binary(binary, _) => write!(f, "GridMapExec: {binary}"),
+            Map::Ratio(..) => f.write_str("GridMapExec: limit_ratio"),
         }
     }
 }
@@ -69,11 +95,8 @@ impl ExecutionPlan for GridMapExec {
     operator!("GridMapExec");
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        let scalar = match &self.map {
-            Map::Function(_) => None,
-            Map::Binary(_, scalar) => scalar.plan(),
-        };
-        std::iter::once(&self.input).chain(scalar).collect()
+        let scalars = self.map.scalars().iter().filter_map(ScalarInput::plan);
+        std::iter::once(&self.input).chain(scalars).collect()
     }
 
     fn replace_children(
@@ -81,13 +104,7 @@ impl ExecutionPlan for GridMapExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let map = match &self.map {
-            Map::Function(function) => Map::Function(*function),
-            Map::Binary(binary, scalar) => {
-                Map::Binary(binary.clone(), scalar.replace(children.get(1).cloned()))
-            }
-        };
-        Ok(Arc::new(Self::new(map, &children[0], &self.schema)))
+        Ok(Arc::new(Self::new(self.map.replace(&children[1..]), &children[0], &self.schema)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -96,15 +113,15 @@ impl ExecutionPlan for GridMapExec {
         let (map, schema) = (self.map.clone(), self.schema.clone());
         let state = (input, map, schema, context, base);
         let batches = futures::stream::try_unfold(state, async |(mut input, map, schema, context, base)| {
-            let scalar = match &map {
-                Map::Function(_) => None,
-                Map::Binary(_, scalar) => scalar.get(&context).await?,
-            };
+            let scalars = ScalarInput::get_all(map.scalars(), &context).await?;
+            if let Map::Ratio(ratio, _) = &map {
+                ratio.check(&scalars)?;
+            }
             // A batch may lose all its rows to a comparison.
             while let Some(batch) = input.next().await {
                 let batch = batch.map_err(inward)?;
                 let timer = base.elapsed_compute().timer();
-                let batch = apply(&map, scalar.as_ref(), &batch, &schema)?;
+                let batch = apply(&map, &scalars, &batch, &schema)?;
                 drop(timer);
                 if batch.num_rows() > 0 {
                     base.record_output(batch.num_rows());
@@ -118,12 +135,7 @@ impl ExecutionPlan for GridMapExec {
     }
 }
 
-fn apply(
-    map: &Map,
-    scalar: Option<&StepScalar>,
-    batch: &RecordBatch,
-    schema: &GridSchema,
-) -> Result<RecordBatch> {
+fn apply(map: &Map, scalars: &[StepScalar], batch: &RecordBatch, schema: &GridSchema) -> Result<RecordBatch> {
     let grid = batch.column(GRID).as_fixed_size_list();
     let floats = grid.values().as_primitive::<Float64Type>();
     let steps = schema.grid().steps();
@@ -132,11 +144,21 @@ fn apply(
     let values = &floats.values()[from..from + cells];
     let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
     let (mut out, nulls, drops_name) = match map {
-        Map::Function(function) => (function_of(*function, values, schema), nulls, true),
+        Map::Function(function, _) => {
+            let out = instant::compute(function.function, scalars, values, schema.grid());
+            let has_results = |at: usize| instant::has_results(function.function, scalars, at % steps);
+            let nulls =
+                if (0..steps).all(has_results) { nulls } else { Some(also(nulls, cells, has_results)) };
+            (out, nulls, true)
+        }
         Map::Binary(binary, _) => {
-            let scalar = scalar.cloned().unwrap_or(StepScalar::Constant(f64::NAN));
-            let (out, nulls) = binary_of(binary, values, nulls, &scalar, steps);
+            let (out, nulls) = binary_of(binary, values, nulls, &scalars[0], steps);
             (out, nulls, binary.drops_name())
+        }
+        Map::Ratio(ratio, _) => {
+            let places = ratio.places(batch);
+            let kept = |at: usize| limit_ratio::keeps(scalars[0].at(at % steps), places[at / steps]);
+            (values.to_vec(), Some(also(nulls, cells, kept)), false)
         }
     };
     if let Some(nulls) = &nulls {
@@ -155,18 +177,13 @@ fn apply(
     Ok(batch)
 }
 
-fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -> Vec<f64> {
-    let each = |f: fn(f64) -> f64| values.iter().map(|value| f(*value)).collect();
-    match function {
-        InstantFunction::Abs => each(f64::abs),
-        InstantFunction::Ceil => each(f64::ceil),
-        InstantFunction::Floor => each(f64::floor),
-        InstantFunction::Negate => each(|value| -value),
-        InstantFunction::EvaluationTime => {
-            let times: Vec<f64> = schema.grid().times().map(ms_to_seconds).collect();
-            times.iter().copied().cycle().take(values.len()).collect()
-        }
-    }
+/// The cells that have a value and pass a condition too.
+fn also(nulls: Option<NullBuffer>, cells: usize, passes: impl Fn(usize) -> bool) -> NullBuffer {
+    let kept = BooleanBuffer::collect_bool(cells, passes);
+    NullBuffer::new(match nulls {
+        Some(nulls) => &kept & nulls.inner(),
+        None => kept,
+    })
 }
 
 fn binary_of(
@@ -185,12 +202,7 @@ fn binary_of(
         let (vector, scalar) = (values[at], scalar.at(at % steps));
         if binary.scalar_left { op.holds(scalar, vector) } else { op.holds(vector, scalar) }
     };
-    let kept = BooleanBuffer::collect_bool(values.len(), holds);
-    let kept = match &nulls {
-        Some(nulls) => &kept & nulls.inner(),
-        None => kept,
-    };
-    (values.to_vec(), Some(NullBuffer::new(kept)))
+    (values.to_vec(), Some(also(nulls, values.len(), holds)))
 }
 
 fn arithmetic(

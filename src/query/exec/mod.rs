@@ -2,23 +2,35 @@
 
 mod aggregate;
 mod batch;
+mod buckets;
+mod count_values;
+mod date;
 mod error;
 mod grid_aggregate;
 mod grid_map;
 mod groups;
+mod histogram;
+mod instant;
 mod kernel;
 mod labels;
+mod limit_ratio;
 mod lower;
 mod operator;
+mod relabel;
 mod series_scan;
 mod small;
+mod sort;
 mod source;
+mod subquery;
+mod vector_match;
+mod whole;
+mod window;
 
 pub(crate) use batch::View;
-pub(crate) use error::{inward, too_many_samples};
+pub(crate) use error::inward;
 pub(crate) use kernel::bits;
 pub(crate) use labels::{compare, in_output_order};
-pub(crate) use lower::{Lower, PromPlanner, selections};
+pub(crate) use lower::{Lower, PromPlanner, longest_grid, selections};
 pub(crate) use operator::{Yielder, read_all};
 pub(crate) use small::{Merged, MergedRow};
 pub use source::Data;

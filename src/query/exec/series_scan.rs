@@ -20,19 +20,10 @@ use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
 use super::operator::{ScalarInput, Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
+use super::window::Fused;
 use crate::error::{Error, Result};
-use crate::query::plan::{
-    Annotation, Annotations, GridSchema, Position, Selector, StepScalar, Take, WindowFunction,
-};
+use crate::query::plan::{Annotations, GridSchema, Selector, StepScalar, Take};
 use crate::runtime::Clock;
-
-/// The function that is fused into the scan.
-#[derive(Debug, Clone)]
-pub(crate) struct Fused {
-    pub(crate) function: WindowFunction,
-    pub(crate) argument: ScalarInput,
-    pub(crate) position: Position,
-}
 
 /// The operator. Without a fused function a range selector cannot be executed.
 #[derive(Debug, Clone)]
@@ -76,11 +67,11 @@ impl SeriesScanExec {
         Self { fused: Some(fused), metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 
-    fn kind(&self, argument: Option<StepScalar>) -> Result<kernel::Kind> {
+    fn kind(&self, arguments: &[StepScalar]) -> Result<kernel::Kind> {
         Ok(match (self.selector.take, &self.fused) {
             (Take::Newest, None) => kernel::Kind::Newest,
             (Take::NewestTime, None) => kernel::Kind::NewestTime,
-            (Take::Range, Some(fused)) => kernel::Kind::Function(fused.function, argument),
+            (Take::Range, Some(fused)) => kernel::Kind::Function(fused.function, arguments.to_vec()),
             _ => return Err(Error::internal("a range vector was executed without its function")),
         })
     }
@@ -100,32 +91,6 @@ impl SeriesScanExec {
         }
         Ok(Arc::new(builder.finish()))
     }
-
-    fn warn(&self, index: usize) {
-        let Some(fused) = self.fused.as_ref().filter(|fused| fused.function.wants_counter()) else { return };
-        let metric = &self.source.key(index).metric;
-        let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
-        if !metric.is_empty() && !counts {
-            self.annotations.add(Annotation::NotACounter(metric), fused.position);
-        }
-    }
-
-    /// `quantile_over_time` says so when its quantile is none, once there is a value.
-    fn warn_quantile(&self, argument: &StepScalar, valid: &[u64]) {
-        let Some(fused) = self.fused.as_ref().filter(|f| f.function == WindowFunction::Quantile) else {
-            return;
-        };
-        let is_bad = |q: f64| !(0.0..=1.0).contains(&q);
-        if let StepScalar::Constant(quantile) = argument {
-            if is_bad(*quantile) {
-                self.annotations.add(Annotation::QuantileOutOfRange(*quantile), fused.position);
-            }
-            return;
-        }
-        for step in bits::ones(valid).filter(|step| is_bad(argument.at(*step))) {
-            self.annotations.add(Annotation::QuantileOutOfRange(argument.at(step)), fused.position);
-        }
-    }
 }
 
 impl DisplayAs for SeriesScanExec {
@@ -142,17 +107,17 @@ impl ExecutionPlan for SeriesScanExec {
     operator!("SeriesScanExec");
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.fused.as_ref().and_then(|fused| fused.argument.plan()).into_iter().collect()
+        self.fused.iter().flat_map(|fused| fused.arguments.iter().filter_map(ScalarInput::plan)).collect()
     }
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let Some(fused) = &self.fused else { return Ok(self) };
-        let argument = fused.argument.replace(children.pop());
-        Ok(Arc::new(self.fuse(Fused { argument, ..fused.clone() })))
+        let arguments = ScalarInput::replace_all(&fused.arguments, &children);
+        Ok(Arc::new(self.fuse(Fused { arguments, ..fused.clone() })))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -163,7 +128,7 @@ impl ExecutionPlan for SeriesScanExec {
             first: range.start,
             dictionary,
             kernel: None,
-            argument: None,
+            arguments: Vec::new(),
             yielder: Yielder::new(self.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
             samples: MetricBuilder::new(&self.metrics).counter("samples", partition),
@@ -186,7 +151,7 @@ struct Partial {
     first: usize,
     dictionary: Arc<BinaryArray>,
     kernel: Option<Kernel>,
-    argument: Option<StepScalar>,
+    arguments: Vec<StepScalar>,
     yielder: Yielder,
     base: BaselineMetrics,
     samples: Count,
@@ -195,10 +160,10 @@ struct Partial {
 impl Partial {
     async fn start(&mut self) -> Result<Kernel> {
         if let Some(fused) = &self.scan.fused {
-            self.argument = fused.argument.get(&self.context).await?;
+            self.arguments = ScalarInput::get_all(&fused.arguments, &self.context).await?;
         }
         let selector = &self.scan.selector;
-        let kind = self.scan.kind(self.argument.clone())?;
+        let kind = self.scan.kind(&self.arguments)?;
         let grid = self.scan.schema.grid();
         Kernel::new(kind, grid, selector.range_ms, selector.offset_ms, selector.at_ms)
     }
@@ -226,12 +191,15 @@ impl Partial {
             let key = i32::try_from(index - self.first).map_err(|_| too_many_labels())?;
             let samples =
                 Samples { timestamps: series.timestamps, values: series.values, stale_at: series.stale_at };
+            let samples = match self.scan.selector.only_ms {
+                Some(span) => samples.within(span),
+                None => samples,
+            };
             let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
-            if rows.push_with(key, drop_name, &mut words, fill) {
-                self.scan.warn(index);
-                if let Some(argument) = &self.argument {
-                    self.scan.warn_quantile(argument, &words);
-                }
+            let has_values = rows.push_with(key, drop_name, &mut words, fill)?;
+            if let Some(fused) = self.scan.fused.as_ref().filter(|_| has_values) {
+                let metric = &self.scan.source.key(index).metric;
+                fused.warn(metric, &self.arguments, &words, &self.scan.annotations);
             }
             drop(timer);
             self.yielder.check().await;

@@ -94,15 +94,39 @@ impl Said {
         }
     }
 
+    /// Takes out what 3.14 says more or less than 3.5 of a histogram: the metric's name, and which buckets were mended.
+    pub(super) fn forget_details(&mut self) {
+        let Self::Data(data) = self else { return };
+        for texts in [&mut data.warnings, &mut data.infos] {
+            *texts = texts.iter().map(|text| without_details(text)).collect();
+        }
+    }
+
     /// Whether quipu refuses it because it cannot do it yet.
     pub(super) fn is_unsupported(&self) -> bool {
         matches!(self, Self::Refused { message, .. } if message.contains("not supported yet"))
+    }
+
+    /// Whether this is a refusal with this text.
+    pub(super) fn refuses_with(&self, text: &str) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains(text))
     }
 
     /// Whether this is a refusal with one of these texts, of what the other answers.
     pub(super) fn refuses_alone(&self, other: &Self, texts: &[&str]) -> bool {
         let (Self::Refused { message, .. }, Self::Data(_)) = (self, other) else { return false };
         texts.iter().any(|text| message.contains(text))
+    }
+}
+
+fn without_details(text: &str) -> String {
+    let is_histogram = text.contains("bucket label \"le\"") || text.contains("input to histogram_quantile");
+    let end = [" for metric name ", ", from buckets "].iter().filter_map(|start| text.find(start)).min();
+    match (end, text.rfind(" (")) {
+        (Some(end), Some(place)) if is_histogram && end < place => {
+            format!("{}{}", &text[..end], &text[place..])
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -132,12 +156,24 @@ pub(super) fn compare(term: &Term, expected: &Said, found: &Said, tally: &mut Ta
             compare_refusals(expected, found, tally)?;
             let new = NEW_TEXTS.iter().find(|(old, _)| message == old);
             let message = new.map_or(message.as_str(), |(_, new)| new);
-            if message == found_message {
+            if without_series(message) == without_series(found_message) {
                 return Ok(());
             }
             Err(format!("refused with {found_message:?} instead of {message:?}"))
         }
         _ => compare_refusals(expected, found, tally),
+    }
+}
+
+/// Which duplicate of which group is named first is not defined; the side is.
+fn without_series(message: &str) -> String {
+    match (message.split_once(" for the match group "), message.split_once(" on the ")) {
+        (Some((start, _)), Some((_, end))) => {
+            let (side, words) =
+                (end.split(':').next().unwrap_or_default(), end.rsplit(';').next().unwrap_or_default());
+            format!("{start} on the {side} {words}")
+        }
+        _ => message.to_owned(),
     }
 }
 
@@ -182,7 +218,10 @@ fn compare_data(term: &Term, expected: &Data, found: &Data, tally: &mut Tally) -
     for (what, expected, found) in
         [("warnings", &expected.warnings, &found.warnings), ("infos", &expected.infos, &found.infos)]
     {
-        if expected != found {
+        // The inner one of two subqueries is evaluated up to the end of the outer one by 3.5, and only up to its last
+        // step by 3.14: it may then have more to say.
+        let says_less = term.subqueries() > 1 && found.is_subset(expected);
+        if expected != found && !says_less {
             return Err(format!("{what} {found:?} instead of {expected:?}"));
         }
     }

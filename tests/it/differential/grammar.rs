@@ -4,6 +4,8 @@
 //! where sums may cancel, relative to the sum of what went in. Operators that jump (`ceil`, `%`, a comparison, the
 //! choice of `topk`) get only operands that are settled to the last bit.
 
+mod functions;
+
 use super::data::{LENGTH_MS, METRICS, Metric, START_MS};
 use super::dice::Dice;
 
@@ -49,13 +51,84 @@ impl Term {
         Self::new(text, 0.0)
     }
 
-    fn new(text: String, bound: f64) -> Self {
+    pub(super) fn new(text: String, bound: f64) -> Self {
         let (exact, distinct, order) = (true, false, Order::None);
         Self { text, relative: CLOSE, absolute: 0.0, order, bound, exact, distinct }
     }
 
-    fn with_text(self, text: String) -> Self {
+    pub(super) fn with_text(self, text: String) -> Self {
         Self { text, order: Order::None, ..self }
+    }
+
+    /// Selectors of any metric that is not huge.
+    pub(super) fn of_selector(text: String) -> Self {
+        Self::new(text, 2e16)
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Whether it is a selector and no more: the name is there.
+    pub(super) fn is_selector(&self) -> bool {
+        !self.text.replace("@ start()", "").replace("@ end()", "").contains('(')
+    }
+
+    /// How many subqueries there are: nothing else has a colon.
+    pub(super) fn subqueries(&self) -> usize {
+        self.text.matches(':').count()
+    }
+
+    pub(super) fn indistinct(self) -> Self {
+        Self { distinct: false, ..self }
+    }
+
+    /// Values of one side or the other.
+    pub(super) fn either(&self, other: &Self, text: String) -> Self {
+        Self {
+            relative: self.relative.max(other.relative),
+            absolute: self.absolute.max(other.absolute),
+            bound: self.bound.max(other.bound),
+            exact: self.exact && other.exact,
+            ..self.clone().indistinct().with_text(text)
+        }
+    }
+
+    /// Arithmetic between two vectors.
+    pub(super) fn with(&self, op: &str, other: &Self, text: String) -> Self {
+        let either = self.either(other, text);
+        let (left, right) = (self.bound, other.bound);
+        match op {
+            "+" | "-" if either.exact => Self { bound: left + right, ..either },
+            "+" | "-" => {
+                let absolute =
+                    self.absolute + other.absolute + either.relative * (left + right).min(f64::MAX);
+                Self { bound: left + right, absolute, ..either }
+            }
+            "*" => Self {
+                relative: self.relative + other.relative,
+                absolute: self.absolute * right + other.absolute * left,
+                bound: left * right,
+                ..either
+            },
+            _ => Self { bound: 1e300, exact: either.exact && op != "^" && op != "atan2", ..either },
+        }
+    }
+
+    /// A function over at most so many samples.
+    pub(super) fn over_time(self, function: &str, text: String, samples: f64) -> Self {
+        let (bound, allowed) = (self.bound, self.absolute);
+        match function {
+            "sum_over_time" => {
+                let summed = self.summed(text, bound * samples, bound * samples);
+                Self { absolute: summed.absolute + allowed * samples, ..summed }
+            }
+            "avg_over_time" => self.summed(text, bound, bound),
+            "stddev_over_time" => Self { relative: LOOSE, ..self }.summed(text, bound, bound),
+            "count_over_time" | "changes" | "resets" | "present_over_time" => Self::new(text, samples),
+            "increase" | "delta" => Self { bound: bound * 4.0, ..self.indistinct().with_text(text) },
+            _ => self.indistinct().with_text(text),
+        }
     }
 
     /// After something that adds up: `total` is the largest sum of what went in.
@@ -85,11 +158,15 @@ const RANGES: [(&str, f64); 9] = [
 impl Grammar<'_> {
     /// A whole query.
     pub(super) fn query(&mut self) -> Term {
-        match self.dice.below(40) {
+        match self.dice.below(60) {
+            40..=47 => self.matched(3),
+            48..=57 => self.over_subquery(2),
+            58 => self.bare_subquery(),
             0 => Term::new(format!("{}{}", self.name_and_matchers().0, self.range().0), 0.0),
             1 => Term::new("\"a text\"".to_owned(), 0.0),
             2..=4 => self.scalar(3),
-            5..=7 => self.sorted(),
+            5 | 6 => self.sorted(),
+            7 => self.sorted_by_label(),
             8..=11 => self.top(2),
             _ => self.vector(3),
         }
@@ -121,11 +198,14 @@ impl Grammar<'_> {
         chars.concat()
     }
 
-    fn vector(&mut self, depth: usize) -> Term {
+    pub(super) fn vector(&mut self, depth: usize) -> Term {
         if depth == 0 {
             return self.instant_selector();
         }
-        match self.dice.below(26) {
+        match self.dice.below(46) {
+            34.. => self.function(depth - 1),
+            26..=29 => self.matched(depth - 1),
+            30..=32 => self.over_subquery(depth - 1),
             0..=2 => self.instant_selector(),
             3..=9 => self.window(),
             10..=15 => self.aggregation(depth - 1),
@@ -167,11 +247,7 @@ impl Grammar<'_> {
 
     fn timestamp(&mut self, depth: usize) -> Term {
         let depth = if self.dice.percent(60) { 0 } else { depth };
-        let mut inner = self.vector(depth);
-        // Not asked: see the list of Prometheus' own mistakes.
-        while inner.text.contains(" @ ") && inner.text.contains(" offset ") {
-            inner = self.instant_selector();
-        }
+        let inner = self.vector(depth);
         let parentheses = self.dice.percent(20);
         let inner = if parentheses { parenthesized(&inner.text) } else { inner.text };
         Term::new(format!("timestamp({inner})"), 2e9)
@@ -188,7 +264,7 @@ impl Grammar<'_> {
         self.instant_selector()
     }
 
-    fn instant_selector(&mut self) -> Term {
+    pub(super) fn instant_selector(&mut self) -> Term {
         let (selector, metrics) = self.name_and_matchers();
         let text = selector + &self.modifiers();
         let distinct = metrics.len() == 1 && metrics[0].distinct;
@@ -249,7 +325,7 @@ impl Grammar<'_> {
         let (before, after, _) = self.grouping();
         let (bound, body) = (inner.bound, &inner.text);
         if op == "quantile" {
-            let quantile = if inner.text.contains(" @ ") { "0.25" } else { self.quantile() };
+            let quantile = if self.dice.percent(70) { self.quantile() } else { self.fixed_quantile() };
             let text = format!("quantile{before}({quantile}, {body}){after}");
             return inner.summed(text, bound, bound);
         }
@@ -275,11 +351,8 @@ impl Grammar<'_> {
             let text = format!("{} + {scalar}", inner.text);
             inner = inner.with_text(text);
         }
-        let mut k =
+        let k =
             *self.dice.pick(&["1", "2", "3", "5", "0", "-1", "2.7", "100", "scalar(count(level))", "1e30"]);
-        if inner.text.contains(" @ ") && k.starts_with("scalar") {
-            k = "2";
-        }
         let (before, after, order) = self.grouping();
         let text = format!("{op}{before}({k}, {}){after}", inner.text);
         Term { order, ..inner.with_text(text) }
@@ -439,7 +512,18 @@ impl Grammar<'_> {
         self.dice.pick::<&str>(&QUANTILES)
     }
 
-    fn modifiers(&mut self) -> String {
+    /// A parameter with `@`, which Prometheus does not look through as it does elsewhere.
+    fn fixed_quantile(&mut self) -> &'static str {
+        const QUANTILES: [&str; 4] = [
+            "scalar(switch{host=\"b\"} @ start())",
+            "scalar(switch{host=\"c\"} @ 1700001500)",
+            "scalar(switch{host=\"d\"} @ 1700000900 offset 2m)",
+            "scalar(avg_over_time(switch{host=\"b\"}[5m] @ end()))",
+        ];
+        self.dice.pick::<&str>(&QUANTILES)
+    }
+
+    pub(super) fn modifiers(&mut self) -> String {
         let middle = START_MS + self.dice.between(-120_000, LENGTH_MS + 300_000);
         let offset = match self.dice.below(10) {
             0 => " offset 5m",
@@ -498,6 +582,6 @@ fn bound_of(metrics: &[&Metric]) -> f64 {
 }
 
 /// In parentheses, unless it cannot be torn apart anyway.
-fn parenthesized(text: &str) -> String {
+pub(super) fn parenthesized(text: &str) -> String {
     if text.chars().all(|c| c.is_ascii_alphanumeric()) { text.to_owned() } else { format!("({text})") }
 }
