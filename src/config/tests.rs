@@ -94,7 +94,6 @@ fn what_is_not_active_is_listed_by_name_and_line() -> Result<()> {
         ("rule_files", 5),
         ("alerting", 7),
         ("remote_write", 10),
-        ("global.external_labels", 4),
         ("scrape_configs[k8s].oauth2", 14),
         ("scrape_configs[k8s].kubernetes_sd_configs", 13),
     ];

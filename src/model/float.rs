@@ -24,15 +24,20 @@ pub fn push_go_float_fixed(out: &mut Vec<u8>, value: f64) {
     push_formatted(out, value, Layout::Fixed);
 }
 
+/// Appends a value as Go's `strconv.FormatFloat(v, 'g', -1, 64)`: what the text format has behind its names.
+pub fn push_go_float_general(out: &mut Vec<u8>, value: f64) {
+    let scientific = value != 0.0 && !(1e-4..1e6).contains(&value.abs());
+    push_formatted(out, value, Layout::scientific_if(scientific));
+}
+
 /// Appends a value as OpenMetrics writes the bounds of buckets and quantiles: Go's `'g'` format, with `.0` where
 /// it would look like an integer.
 pub fn push_openmetrics_float(out: &mut Vec<u8>, value: f64) {
     if value == 0.0 {
         return out.extend_from_slice(b"0.0");
     }
-    let scientific = !(1e-4..1e6).contains(&value.abs());
-    push_formatted(out, value, Layout::scientific_if(scientific));
-    if exact_integer(value).is_some() && !scientific {
+    push_go_float_general(out, value);
+    if exact_integer(value).is_some() && (1e-4..1e6).contains(&value.abs()) {
         out.extend_from_slice(b".0");
     }
 }
@@ -208,6 +213,8 @@ mod tests {
 
     #[test]
     fn labels_have_no_exponent_and_bounds_look_like_floats() {
+        assert_eq!(text(push_go_float_general, 0.0), "0");
+        assert_eq!(text(push_go_float_general, 123_456_789.0), "1.23456789e+08");
         for (value, fixed, bound) in [
             (0.0, "0", "0.0"),
             (-0.0, "-0", "0.0"),

@@ -176,6 +176,33 @@ pub fn exemplars_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
+/// The prefix of the columns of labels in `logs`.
+const LABEL_COLUMN: &str = "label_";
+/// Labels of a table of logs that are columns; later ones are in the map `labels` only.
+pub const MAX_LABEL_COLUMNS: usize = 200;
+/// The longest name of a label that is a column, in bytes.
+const MAX_COLUMN_LABEL: usize = 128;
+
+/// The column of a label in the files of `logs`; `None` for a name that other engines might read as another one
+/// (capital letters: their columns ignore case) or not at all: such labels are in the map `labels` only.
+pub fn label_column(label: &str) -> Option<String> {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let fits = label.len() <= MAX_COLUMN_LABEL && label.bytes().all(is_plain) && !label.is_empty();
+    fits.then(|| format!("{LABEL_COLUMN}{label}"))
+}
+
+/// The label whose column this is; the inverse of [`label_column`].
+pub fn label_of_column(column: &str) -> Option<&str> {
+    column.strip_prefix(LABEL_COLUMN)
+}
+
+/// The columns of a file of log lines in which these labels are columns.
+pub fn logs_schema_with(labels: &[Arc<str>]) -> SchemaRef {
+    let mut fields: Vec<Field> = logs_schema().fields().iter().map(|field| Field::clone(field)).collect();
+    fields.extend(labels.iter().filter_map(|l| label_column(l)).map(|c| Field::new(c, DataType::Utf8, true)));
+    Arc::new(Schema::new(fields))
+}
+
 /// The entries of a map from text to text.
 fn text_pairs() -> Field {
     let pair = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)];

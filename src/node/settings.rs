@@ -68,7 +68,8 @@ pub(super) fn web(args: &ServeArgs, config: &Config, pg: SocketAddr) -> Result<W
 /// As [`super::shown::yaml`].
 pub(super) fn reload_of(config: &Config, http: SocketAddr, now_ms: i64) -> Result<Reload> {
     let yaml = Arc::from(super::shown::yaml(config, &http.to_string())?);
-    Ok(Reload { success: true, loaded_ms: now_ms, yaml })
+    let external_labels = config.global.external_labels.clone().into_iter().collect();
+    Ok(Reload { success: true, loaded_ms: now_ms, yaml, external_labels })
 }
 
 /// Says by name what the configuration has and quipu does not do yet, in the log and in a metric.

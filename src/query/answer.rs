@@ -1,5 +1,7 @@
 //! What a PromQL question is and what comes back: series with their points, read in place by an encoder.
 
+use std::time::Duration;
+
 use super::exec::{self, MergedRow, bits};
 use super::plan::Grid;
 use crate::model::LabelsRef;
@@ -14,7 +16,7 @@ pub struct Question {
     /// How far instant selectors look back, ms; `None` is the setting.
     pub lookback_ms: Option<i64>,
     /// How long it may run; the setting, where that is shorter or this is `None`.
-    pub timeout: Option<std::time::Duration>,
+    pub timeout: Option<Duration>,
 }
 
 /// The evaluation times of a question, ms since 1970.
@@ -61,6 +63,21 @@ impl Shape {
     }
 }
 
+/// What answering took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueryStats {
+    /// Until it was admitted.
+    pub waiting: Duration,
+    /// From then on.
+    pub evaluation: Duration,
+    /// Of it, until the series were found.
+    pub preparation: Duration,
+    /// Of it, putting the answer in order.
+    pub sorting: Duration,
+    /// Samples of the series that were found, in the times that count: no more than these were read.
+    pub samples: u64,
+}
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -72,6 +89,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// In Prometheus' words, each once, sorted.
     pub infos: Vec<String>,
+    /// What it took.
+    pub stats: QueryStats,
 }
 
 /// One series of an answer.
@@ -133,7 +152,8 @@ impl AnswerSeries {
 
 impl Answer {
     pub(super) fn new(shape: Shape, grid: Grid, series: Vec<AnswerSeries>) -> Self {
-        Self { shape, grid, text: String::new(), series, warnings: Vec::new(), infos: Vec::new() }
+        let (text, warnings, infos) = (String::new(), Vec::new(), Vec::new());
+        Self { shape, grid, text, series, warnings, infos, stats: QueryStats::default() }
     }
 
     pub(super) fn of_text(text: String, grid: Grid) -> Self {

@@ -22,7 +22,7 @@ use datafusion::physical_plan::displayable;
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
-use super::answer::{Answer, AnswerSeries, Question, Shape, Times};
+use super::answer::{Answer, AnswerSeries, QueryStats, Question, Shape, Times};
 use super::exec::{self, Data, Lower, PromPlanner, Source, inward};
 use super::plan::{Annotations, Grid, GridSchema, Selected, Selector, StepBudget};
 use super::promql::functions::ValueType;
@@ -135,6 +135,19 @@ impl Engine {
         answer
     }
 
+    /// How far instant selectors look back where a question does not say, ms.
+    pub fn lookback_ms(&self) -> i64 {
+        self.settings.lookback_delta.as_time()
+    }
+
+    /// Whether a question can be asked at all; no data is looked at.
+    ///
+    /// # Errors
+    /// As [`Engine::promql`] for the text.
+    pub fn check(&self, question: &Question) -> Result<()> {
+        self.prepare(question).map(drop)
+    }
+
     /// The logical and the physical plan of a question, as text.
     ///
     /// # Errors
@@ -176,9 +189,12 @@ impl Engine {
         let _place = waited
             .ok_or_else(|| timed_out("query queue"))?
             .map_err(|e| Error::internal("the queue of queries is closed").caused_by(e))?;
-        let left = limit.saturating_sub(clock.monotonic().saturating_sub(started));
+        let waiting = clock.monotonic().saturating_sub(started);
+        let left = limit.saturating_sub(waiting);
         let answer = clock.within(left.max(Duration::from_nanos(1)), self.evaluate(data, question)).await;
-        answer.ok_or_else(|| timed_out("expression evaluation"))?
+        let mut answer = answer.ok_or_else(|| timed_out("expression evaluation"))??;
+        answer.stats.waiting = waiting;
+        Ok(answer)
     }
 
     fn prepare(&self, question: &Question) -> Result<Prepared> {
@@ -218,15 +234,24 @@ impl Engine {
     }
 
     async fn evaluate(&self, data: &Data, question: &Question) -> Result<Answer> {
+        let (clock, mut stats) = (self.ground.clock, QueryStats::default());
+        let started = clock.monotonic();
         let Prepared { translated, schema, annotations, is_instant } = self.prepare(question)?;
         let grid = *schema.grid();
         let mut answer = match translated {
             Translated::Text(text) => Answer::of_text(text, grid),
-            Translated::Samples(selector) => self.samples(data, selector, &schema).await?,
+            Translated::Samples(selector) => {
+                let answer = self.samples(data, selector, &schema).await?;
+                let points = answer.series().iter().map(AnswerSeries::point_count).sum::<usize>();
+                stats.samples = u64::try_from(points).unwrap_or(u64::MAX);
+                answer
+            }
             Translated::Subquery { inner } => {
                 let mut answer = Answer::new(Shape::Matrix, grid, Vec::new());
                 if let Some((plan, schema)) = inner {
-                    let series = self.plan(data, plan, &schema, &annotations).await?;
+                    let selections = select(data, &plan).await?;
+                    stats.samples = samples_of(&selections);
+                    let series = self.plan(selections, plan, &schema, &annotations).await?;
                     answer = Answer::new(Shape::Matrix, *schema.grid(), series);
                 }
                 answer.sort();
@@ -238,26 +263,32 @@ impl Engine {
                     (true, false) => Shape::Vector,
                     (false, _) => Shape::Matrix,
                 };
-                let series = self.plan(data, plan, &schema, &annotations).await?;
+                let selections = select(data, &plan).await?;
+                stats.samples = samples_of(&selections);
+                stats.preparation = clock.monotonic().saturating_sub(started);
+                let series = self.plan(selections, plan, &schema, &annotations).await?;
                 let mut answer = Answer::new(shape, grid, series);
+                let evaluated = clock.monotonic();
                 if !(is_instant && is_ordered) {
                     answer.sort();
                 }
+                stats.sorting = clock.monotonic().saturating_sub(evaluated);
                 answer
             }
         };
         (answer.warnings, answer.infos) = annotations.take();
+        stats.evaluation = clock.monotonic().saturating_sub(started);
+        answer.stats = stats;
         Ok(answer)
     }
 
     async fn plan(
         &self,
-        data: &Data,
+        selections: HashMap<Selected, Source>,
         plan: LogicalPlan,
         schema: &GridSchema,
         annotations: &Annotations,
     ) -> Result<Vec<AnswerSeries>> {
-        let selections = select(data, &plan).await?;
         let steps = u64::try_from(exec::longest_grid(&plan)).unwrap_or(u64::MAX);
         let work = selections.values().map(|source| source.work(steps)).fold(steps, u64::saturating_add);
         let is_small = work < SMALL;
@@ -324,6 +355,11 @@ impl Engine {
         answer.sort();
         Ok(answer)
     }
+}
+
+/// The samples that may be read.
+fn samples_of(selections: &HashMap<Selected, Source>) -> u64 {
+    selections.values().map(|source| source.work(0)).fold(0, u64::saturating_add)
 }
 
 /// Makes all selections of a plan, one after the other: they share what they read of the index.

@@ -5,6 +5,7 @@
 mod answer;
 mod engine;
 mod exec;
+mod features;
 mod plan;
 mod promql;
 mod run;
@@ -14,9 +15,10 @@ pub mod sql;
 mod tests;
 mod translate;
 
-pub use answer::{Answer, AnswerSeries, Question, Shape, Times};
+pub use answer::{Answer, AnswerSeries, QueryStats, Question, Shape, Times};
 pub use engine::{Engine, EngineGround};
 pub use exec::Data;
+pub use features::Supported;
 pub use settings::QuerySettings;
 
 use crate::error::Result;

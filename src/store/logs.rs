@@ -1,11 +1,18 @@
 //! The façade's part for logs: lines in, and how far tailed files were read.
 
+use std::sync::Arc;
+
+use super::block::{IndexTag, LogFile, LogPlace, ScanCache};
 use super::buffer::Split;
+use super::catalog::{DataFile, Ground};
 use super::sequencer::{Append, Message};
 use super::wal::{Class, LogParts, Positions};
 use super::{Appended, Store};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Batch, FilePosition, LogBatch, Tenant, time};
+
+/// The tag of a file of log lines that guards what lies behind its index: page indexes and footer.
+pub(in crate::store) const FOOTER_CRC: &str = "quipu.footer_crc";
 
 /// Bytes of one batch of lines. Far below what a WAL record holds.
 const MAX_BATCH_BYTES: usize = 128 << 20;
@@ -87,4 +94,24 @@ impl Store {
         }
         Ok(parts.into_iter().filter(|(_, part)| !part.is_empty()).collect())
     }
+}
+
+/// Opens a live file of log lines.
+///
+/// # Errors
+/// `Corrupt` naming the file, and when another program rewrote it; what the object store says.
+pub(in crate::store) async fn open_log_file(
+    ground: &Ground,
+    folder: &str,
+    file: &DataFile,
+    cache: &ScanCache,
+) -> Result<Arc<LogFile>> {
+    let path = format!("{folder}/{}", file.path);
+    let footer = file.tags.other.get(FOOTER_CRC).and_then(|text| u32::from_str_radix(text, 16).ok());
+    let (Some(index), Some(footer_crc)) = (file.tags.index, footer) else {
+        let text = "a file of log lines without quipu's index; it was rewritten by another program";
+        return Err(Error::corrupt(text).with("file", path));
+    };
+    let index = IndexTag { offset: index.offset, length: index.len, crc: index.crc };
+    LogFile::open(&ground.objects, &path, LogPlace { index, footer_crc, size: file.size }, cache).await
 }

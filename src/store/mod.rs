@@ -25,8 +25,9 @@ mod wal;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-pub use block::CacheCounts;
+pub use block::{CacheCounts, LogColumns};
 pub use catalogue::{Catalogue, CatalogueEntry};
+pub use scan::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
 pub use scan::{
     SelectedSeries, Selection, SelectionCounts, SeriesExemplars, SeriesReader, SeriesRows, Tombstone,
 };
@@ -190,7 +191,7 @@ impl Store {
     }
 
     /// Hits, misses and sizes of the read caches.
-    pub fn cache_counts(&self) -> [(&'static str, CacheCounts); 5] {
+    pub fn cache_counts(&self) -> [(&'static str, CacheCounts); 7] {
         self.inner.snapshots.cache.counts()
     }
 

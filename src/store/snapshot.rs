@@ -9,10 +9,19 @@ use std::sync::Arc;
 use super::block::{BlockFile, IndexTag, ScanCache};
 use super::catalog::{Ground, Version};
 use super::catalogue::Catalogue;
-use super::scan::{self, ExemplarInput, RankedFile, Selection, SelectionInput, SeriesExemplars, Tombstone};
+use super::logs::open_log_file;
+use super::scan::{
+    self, ExemplarInput, LogInput, LogQuery, LogSelection, RankedFile, Selection, SelectionInput,
+    SeriesExemplars, Tombstone,
+};
 use super::tenants::{Layer, TenantState, read};
 use crate::error::{Error, Result};
-use crate::model::{Matcher, Principal, Table, Tenant};
+use crate::model::{
+    Labels, MAX_LABEL_COLUMNS, Matcher, Principal, Table, Tenant, label_column, label_of_column,
+};
+
+/// Nanoseconds of a millisecond.
+const NS: i64 = 1_000_000;
 
 /// An unchanging view of one tenant's data. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +37,7 @@ struct Inner {
     samples: Option<(String, Arc<Version>)>,
     histograms: Option<(String, Arc<Version>)>,
     exemplars: Option<(String, Arc<Version>)>,
+    logs: Option<(String, Arc<Version>)>,
     catalogue: Arc<Catalogue>,
     tombstones: Arc<[Tombstone]>,
     ground: Ground,
@@ -53,8 +63,8 @@ impl Snapshot {
         // The order matters: see the module's head.
         let layers = state.map(TenantState::layers).unwrap_or_default();
         let tables = state.and_then(TenantState::tables);
-        let [samples, histograms, exemplars] =
-            [Table::Samples, Table::Histograms, Table::Exemplars].map(|table| {
+        let [samples, histograms, exemplars, logs] =
+            [Table::Samples, Table::Histograms, Table::Exemplars, Table::Logs].map(|table| {
                 let log = tables.as_ref()?.log(table);
                 Some((log.folder().to_owned(), log.snapshot()))
             });
@@ -66,6 +76,7 @@ impl Snapshot {
             samples,
             histograms,
             exemplars,
+            logs,
             catalogue,
             tombstones,
             ground: from.ground.clone(),
@@ -142,6 +153,55 @@ impl Snapshot {
         let files = self.open_files(inner.exemplars.as_ref(), from, to).await?;
         let tombstones = inner.tombstones.to_vec();
         scan::exemplars(ExemplarInput { files, layers, matchers, from, to, tombstones }).await
+    }
+
+    /// The log lines that match and lie in the query's time range.
+    ///
+    /// # Errors
+    /// `Corrupt` naming a file; what the object store says.
+    pub async fn logs(&self, mut query: LogQuery) -> Result<Arc<LogSelection>> {
+        let inner = &self.inner;
+        query.matchers.extend(inner.principal.visible.iter().cloned());
+        let mut input = LogInput::default();
+        for layer in &inner.layers {
+            let view = read(&layer.buffer).log_view(layer.watermark);
+            input.views.extend((!view.streams().is_empty()).then_some(view));
+        }
+        let Some((folder, version)) = &inner.logs else {
+            return LogSelection::new(input, query).await.map(Arc::new);
+        };
+        for file in version.files() {
+            let tags = &file.tags;
+            input.all = (input.all.0 + 1, input.all.1 + tags.row_groups.len());
+            let (first, last) = (tags.min_time.saturating_mul(NS), tags.max_time.saturating_mul(NS));
+            if last < query.from || first > query.to {
+                continue;
+            }
+            input.files.push(open_log_file(&inner.ground, folder, file, &inner.cache).await?);
+        }
+        LogSelection::new(input, query).await.map(Arc::new)
+    }
+
+    /// The stream labels that are columns: those of the table, in its order, then those that only buffers have.
+    /// Labels with other names are found in the label sets.
+    pub fn log_labels(&self) -> Vec<String> {
+        let inner = &self.inner;
+        let columns = inner.logs.as_ref().map(|(_, version)| version.column_names()).unwrap_or_default();
+        let mut names: Vec<String> =
+            columns.iter().filter_map(|column| label_of_column(column)).map(str::to_owned).collect();
+        let known: BTreeSet<String> = names.iter().cloned().collect();
+        let mut fresh: BTreeSet<String> = BTreeSet::new();
+        for layer in &inner.layers {
+            let view = read(&layer.buffer).log_view(layer.watermark);
+            for (name, _) in view.streams().iter().flat_map(Labels::iter) {
+                if !fresh.contains(name) && !known.contains(name) && label_column(name).is_some() {
+                    fresh.insert(name.to_owned());
+                }
+            }
+        }
+        let room = MAX_LABEL_COLUMNS.saturating_sub(names.len());
+        names.extend(fresh.into_iter().take(room));
+        names
     }
 
     async fn input(&self, mut matchers: Vec<Matcher>, from: i64, to: i64) -> Result<SelectionInput> {

@@ -28,6 +28,7 @@ impl Tables {
     ) -> Result<Self> {
         let mut logs = BTreeMap::new();
         for table in Table::COMMIT_ORDER {
+            let options = LogOptions { may_grow: table == Table::Logs, ..options };
             let log =
                 TableLog::open(ground.clone(), options, tenant, table.as_str(), &table.schema()).await?;
             logs.insert(table, log);

@@ -15,12 +15,14 @@ pub mod protobuf;
 mod series;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
 pub use series::LabelScratch;
+pub use write::{NameEscaping, push_line, push_untyped};
 
 use super::limits::{Limits, abridge};
 use super::{openmetrics, text};

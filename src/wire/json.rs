@@ -91,6 +91,16 @@ pub fn push_labels(out: &mut Vec<u8>, labels: LabelsRef<'_>) {
     out.push(b'}');
 }
 
+/// Appends name-value pairs as an object, in their order.
+pub fn push_object<'a>(out: &mut Vec<u8>, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    out.push(b'{');
+    let mut lead = false;
+    for (name, value) in pairs {
+        push_label(out, &mut lead, name, value);
+    }
+    out.push(b'}');
+}
+
 fn push_label(out: &mut Vec<u8>, lead: &mut bool, name: &str, value: &str) {
     if std::mem::replace(lead, true) {
         out.push(b',');

@@ -12,8 +12,10 @@ pub mod loki;
 mod number;
 mod openmetrics;
 mod protobuf;
+pub mod remote_read;
 pub mod remote_write;
 mod text;
+mod xor;
 
 pub use coding::Coding;
 pub use limits::Limits;

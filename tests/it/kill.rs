@@ -219,7 +219,7 @@ impl World {
             "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
              scrape_configs: [{}]\n\
              quipu: {{store: {{{pace}, flush_interval: 1s, backfill_interval: 5s, wal_segment_size: 1MB, \
-             gc_delay: 15s}}}}\n",
+             gc_delay: 15s}}, logs: {{own_log: false}}}}\n",
             jobs.join(", ")
         );
         Quipu::spawn(self.folder.path(), &config, &self.data().display().to_string(), flags)

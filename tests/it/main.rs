@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, clippy::print_stderr, reason = "how a test fails and how it says that it skips")]
 
+mod api;
 mod differential;
 mod e2e;
 mod kill;

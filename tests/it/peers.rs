@@ -172,11 +172,15 @@ pub(crate) struct Prometheus {
     pub(crate) http: String,
 }
 
+/// A program that was unpacked for the tests.
+pub(crate) fn peer(path: &str) -> PathBuf {
+    let peers = std::env::vars().find(|(name, _)| name == "QUIPU_TEST_PEERS").map(|(_, value)| value);
+    peers.map_or_else(|| PathBuf::from("no-peers"), PathBuf::from).join(path)
+}
+
 impl Prometheus {
     fn program() -> PathBuf {
-        let peers = std::env::vars().find(|(name, _)| name == "QUIPU_TEST_PEERS").map(|(_, value)| value);
-        let folder = peers.map_or_else(|| PathBuf::from("no-peers"), PathBuf::from);
-        folder.join("prometheus-sid/usr/bin/prometheus")
+        peer("prometheus-sid/usr/bin/prometheus")
     }
 
     pub(crate) async fn value(&self, promql: &str) -> Option<f64> {
@@ -191,10 +195,15 @@ impl Prometheus {
     /// One in a folder of its own that takes remote write of any time and keeps it in one head. `$SELF` in the
     /// configuration is its own address.
     pub(crate) async fn start(folder: &Path, config: &str, flags: &[&str]) -> Self {
+        Self::start_program(&Self::program(), folder, config, flags).await
+    }
+
+    /// The same of another version.
+    pub(crate) async fn start_program(program: &Path, folder: &Path, config: &str, flags: &[&str]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let file = folder.join("peer.yml");
         std::fs::write(&file, config.replace("$SELF", &address)).expect("a temporary folder can be written");
-        let process = Command::new(Self::program())
+        let process = Command::new(program)
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
             .arg(format!("--web.listen-address={address}"))

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result;
 
+use super::logs::Logs;
 use super::pg_catalog::{self, Dump};
 use super::relations::{self, Relation, SCHEMAS};
 use super::samples::Samples;
@@ -70,6 +71,7 @@ impl Catalog {
         Ok(Some(match name {
             "samples" => Arc::new(Samples::all(self.snapshot.clone())),
             "series" => Arc::new(Samples::series(self.snapshot.clone())),
+            "logs" => Arc::new(Logs::new(self.snapshot.clone())),
             "metadata" => metadata::table(&self.snapshot)?,
             _ => return Ok(None),
         }))

@@ -77,6 +77,16 @@ impl Columns {
         Self::new(all)
     }
 
+    /// The columns of `public.logs` that say something about labels; what is pushed down of the others is not
+    /// this type's matter.
+    pub(super) fn of_log_labels(label_names: &[Arc<str>]) -> Self {
+        let label = |name: &Arc<str>| {
+            (Content::Label(Arc::clone(name)), Field::new(names::log_column(name), DataType::Utf8View, true))
+        };
+        let labels = (Content::Labels, jsonb::field("labels", false));
+        Self::new(std::iter::once(labels).chain(label_names.iter().map(label)).collect())
+    }
+
     fn new(all: Vec<(Content, Field)>) -> Self {
         let by_name = all.iter().enumerate().map(|(i, (_, field))| (field.name().clone(), i)).collect();
         let (contents, fields): (Vec<_>, Vec<_>) = all.into_iter().unzip();

@@ -9,6 +9,7 @@ mod filters;
 mod functions;
 mod information_schema;
 mod jsonb;
+mod logs;
 mod metadata;
 mod names;
 mod parse;

@@ -12,15 +12,28 @@ pub(super) const MAX_COLUMNS: usize = 1_600;
 /// The columns in front of a metric table's labels.
 pub(super) const FIXED_COLUMNS: [&str; 2] = ["timestamp", "value"];
 
+/// The columns of `public.logs` in front of the labels'.
+pub(super) const LOG_COLUMNS: [&str; 7] =
+    ["timestamp", "severity", "body", "trace_id", "span_id", "labels", "attributes"];
+
 const MARK: char = '~';
 const DIGITS: usize = 32;
 
 /// The column of a label in its metric's table.
 pub(super) fn column(label: &str) -> Cow<'_, str> {
+    beside(label, &FIXED_COLUMNS)
+}
+
+/// The column of a label in `public.logs`.
+pub(super) fn log_column(label: &str) -> Cow<'_, str> {
+    beside(label, &LOG_COLUMNS)
+}
+
+fn beside<'a>(label: &'a str, fixed: &[&str]) -> Cow<'a, str> {
     // `timestamp`, `timestamp_`, … all move one underscore on, so none of them can meet a fixed column or
     // another label.
     let stem = label.trim_end_matches('_');
-    if FIXED_COLUMNS.contains(&stem) {
+    if fixed.contains(&stem) {
         return shorten(Cow::Owned(format!("{label}_")));
     }
     shorten(Cow::Borrowed(label))

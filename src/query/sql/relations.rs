@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::columns::Columns;
+use super::logs::Logs;
 use super::names;
 use crate::store::Snapshot;
 
@@ -61,6 +62,8 @@ pub(super) fn all(snapshot: &Snapshot, system: &[(&'static str, Arc<str>, Schema
     for (name, columns, comment) in public() {
         found.insert(("public", name.into()), ("r", columns, comment.into()));
     }
+    let logs = Logs::new(snapshot.clone());
+    found.insert(("public", "logs".into()), ("r", logs.columns(), "every log line, once".into()));
     for (metric, entry) in snapshot.catalogue().metrics() {
         let columns = Arc::clone(Columns::of_metric(&entry.label_names).schema());
         let name: Arc<str> = names::table(metric).into();

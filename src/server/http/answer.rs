@@ -1,64 +1,114 @@
-//! A PromQL answer as Prometheus' JSON, written straight into one buffer.
+//! A PromQL answer as Prometheus' JSON, written straight into the body.
 //!
 //! Source: prometheus `web/api/v1/json_codec.go`. How a point, a time and a string are spelled is `wire::json`'s.
 
-use crate::query::{Answer, AnswerSeries, Shape};
-use crate::wire::json::{push_sample, push_string, push_timestamp};
+use futures::FutureExt;
+
+use super::outgoing::Outgoing;
+use crate::error::Result;
+use crate::query::{Answer, AnswerSeries, QueryStats, Shape};
+use crate::wire::json::{push_object, push_sample, push_string, push_timestamp};
 
 /// The whole body.
-pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
+pub(super) fn to_json(answer: &Answer, stats: bool) -> Vec<u8> {
     let points: usize = answer.series().iter().map(AnswerSeries::point_count).sum();
-    let mut out = Vec::with_capacity(256 + 64 * answer.series().len() + 32 * points);
-    out.extend_from_slice(b"{\"status\":\"success\",\"data\":{\"resultType\":\"");
-    out.extend_from_slice(answer.shape().as_str().as_bytes());
-    out.extend_from_slice(b"\",\"result\":");
+    let mut out = Outgoing::whole(256 + 64 * answer.series().len() + 32 * points);
+    let written = write(answer, stats, &mut out).now_or_never();
+    written.expect("what is collected whole never waits").expect("and no client goes away");
+    out.into_bytes()
+}
+
+/// Writes the body, one chunk after the other.
+///
+/// # Errors
+/// `Cancelled` when the client went away.
+pub(super) async fn write(answer: &Answer, stats: bool, out: &mut Outgoing) -> Result<()> {
+    out.buffer().extend_from_slice(b"{\"status\":\"success\",\"data\":{\"resultType\":\"");
+    out.buffer().extend_from_slice(answer.shape().as_str().as_bytes());
+    out.buffer().extend_from_slice(b"\",\"result\":");
     match answer.shape() {
         Shape::String => {
+            let out = out.buffer();
             out.push(b'[');
-            push_timestamp(&mut out, answer.time_ms());
+            push_timestamp(out, answer.time_ms());
             out.push(b',');
-            push_string(&mut out, answer.text());
+            push_string(out, answer.text());
             out.push(b']');
         }
         Shape::Scalar => {
             let point = answer.series().iter().flat_map(AnswerSeries::points).next();
             let (time_ms, value) = point.unwrap_or_else(|| (answer.time_ms(), f64::NAN));
-            push_sample(&mut out, time_ms, value);
+            push_sample(out.buffer(), time_ms, value);
         }
-        Shape::Vector => push_list(&mut out, answer.series(), |out, series| {
-            push_metric(out, series);
-            out.extend_from_slice(b",\"value\":");
-            for (time_ms, value) in series.points().take(1) {
-                push_sample(out, time_ms, value);
-            }
-            out.push(b'}');
-        }),
-        Shape::Matrix => push_list(&mut out, answer.series(), |out, series| {
-            push_metric(out, series);
-            out.extend_from_slice(b",\"values\":");
-            push_list(out, series.points(), |out, (time_ms, value)| push_sample(out, time_ms, value));
-            out.push(b'}');
-        }),
+        Shape::Vector | Shape::Matrix => write_series(answer, out).await?,
+    }
+    let out = out.buffer();
+    if stats {
+        push_stats(out, &answer.stats);
     }
     out.push(b'}');
-    push_annotations(&mut out, "warnings", &answer.warnings);
-    push_annotations(&mut out, "infos", &answer.infos);
+    push_annotations(out, "warnings", &answer.warnings);
+    push_annotations(out, "infos", &answer.infos);
     out.push(b'}');
-    out
+    Ok(())
+}
+
+async fn write_series(answer: &Answer, out: &mut Outgoing) -> Result<()> {
+    let is_vector = answer.shape() == Shape::Vector;
+    out.buffer().push(b'[');
+    for (at, series) in answer.series().iter().enumerate() {
+        if at > 0 {
+            out.buffer().push(b',');
+        }
+        push_metric(out.buffer(), series);
+        if is_vector {
+            out.buffer().extend_from_slice(b",\"value\":");
+            for (time_ms, value) in series.points().take(1) {
+                push_sample(out.buffer(), time_ms, value);
+            }
+        } else {
+            out.buffer().extend_from_slice(b",\"values\":[");
+            for (at, (time_ms, value)) in series.points().enumerate() {
+                if at > 0 {
+                    out.buffer().push(b',');
+                }
+                push_sample(out.buffer(), time_ms, value);
+                if out.is_full() {
+                    out.pass().await?;
+                }
+            }
+            out.buffer().push(b']');
+        }
+        out.buffer().push(b'}');
+        out.pass().await?;
+    }
+    out.buffer().push(b']');
+    Ok(())
 }
 
 /// `{"metric":{…}`, left open.
 fn push_metric(out: &mut Vec<u8>, series: &AnswerSeries) {
-    out.extend_from_slice(b"{\"metric\":{");
-    for (at, (name, value)) in series.labels().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        push_string(out, name);
-        out.push(b':');
-        push_string(out, value);
-    }
-    out.push(b'}');
+    out.extend_from_slice(b"{\"metric\":");
+    push_object(out, series.labels());
+}
+
+/// `,"stats":{"timings":{…},"samples":{…}}`, in seconds and samples.
+fn push_stats(out: &mut Vec<u8>, stats: &QueryStats) {
+    let seconds = |time: std::time::Duration| time.as_secs_f64();
+    let inner = stats.evaluation.saturating_sub(stats.preparation).saturating_sub(stats.sorting);
+    let stats = serde_json::json!({
+        "timings": {
+            "evalTotalTime": seconds(stats.evaluation),
+            "resultSortTime": seconds(stats.sorting),
+            "queryPreparationTime": seconds(stats.preparation),
+            "innerEvalTime": seconds(inner),
+            "execQueueTime": seconds(stats.waiting),
+            "execTotalTime": seconds(stats.waiting + stats.evaluation),
+        },
+        "samples": {"totalQueryableSamples": stats.samples, "peakSamples": stats.samples},
+    });
+    out.extend_from_slice(b",\"stats\":");
+    out.extend_from_slice(stats.to_string().as_bytes());
 }
 
 fn push_annotations(out: &mut Vec<u8>, name: &str, texts: &[String]) {
@@ -68,16 +118,9 @@ fn push_annotations(out: &mut Vec<u8>, name: &str, texts: &[String]) {
     out.push(b',');
     push_string(out, name);
     out.push(b':');
-    push_list(out, texts, |out, text| push_string(out, text));
-}
-
-fn push_list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, push: impl Fn(&mut Vec<u8>, T)) {
-    out.push(b'[');
-    for (at, item) in items.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        push(out, item);
+    for (at, text) in texts.iter().enumerate() {
+        out.push(if at == 0 { b'[' } else { b',' });
+        push_string(out, text);
     }
     out.push(b']');
 }

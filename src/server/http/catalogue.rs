@@ -6,12 +6,18 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde::Serialize;
 
+use super::full_labels::full_labels;
+use super::outgoing::{Outgoing, streamed};
 use super::params::{Form, atoi, quote};
-use super::reply::{ApiError, Reply, invalid_parameter, success, success_with};
-use super::targets::LabelObject;
+use super::reply::{ApiError, Reply, invalid_parameter, json_body, json_bytes, success, success_with};
 use super::{Door, names};
+use crate::error;
 use crate::model::time::{MAX_TIME_MS, MIN_TIME_MS};
-use crate::model::{Matcher, MetricMetadata};
+use crate::model::{Matcher, MetricMetadata, SeriesKey};
+use crate::wire::json::{push_object, push_string};
+
+/// An answer with fewer series is written in one buffer.
+const SMALL_SERIES: usize = 2_000;
 
 /// What Prometheus says when `limit` cut an answer.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
@@ -112,7 +118,32 @@ pub(super) async fn series(State(door): State<Arc<Door>>, form: Form) -> Reply {
         let selection = snapshot.select(set, start, end).await?;
         found.extend(selection.series().iter().map(|series| series.key.clone()));
     }
-    lookup.answer(found.iter().map(LabelObject::from).collect())
+    let truncated = limit.is_some_and(|limit| found.len() > limit);
+    let keys: Vec<_> = found.into_iter().take(limit.unwrap_or(usize::MAX)).collect();
+    if keys.len() < SMALL_SERIES {
+        let whole = Outgoing::whole(64 + keys.len() * 128);
+        return Ok(json_bytes(write_series(keys, truncated, whole).await?.into_bytes()));
+    }
+    Ok(json_body(streamed(&rooms.pools, |out| write_series(keys, truncated, out))))
+}
+
+async fn write_series(keys: Vec<SeriesKey>, truncated: bool, mut out: Outgoing) -> error::Result<Outgoing> {
+    out.buffer().extend_from_slice(b"{\"status\":\"success\",\"data\":[");
+    for (at, key) in keys.iter().enumerate() {
+        if at > 0 {
+            out.buffer().push(b',');
+        }
+        push_object(out.buffer(), full_labels(key, &[]));
+        out.pass().await?;
+    }
+    out.buffer().push(b']');
+    if truncated {
+        out.buffer().extend_from_slice(b",\"warnings\":[");
+        push_string(out.buffer(), TRUNCATED);
+        out.buffer().push(b']');
+    }
+    out.buffer().push(b'}');
+    Ok(out)
 }
 
 #[derive(Serialize)]

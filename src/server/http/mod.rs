@@ -12,17 +12,25 @@ mod admission;
 mod answer;
 mod catalogue;
 mod exemplars;
+mod features;
+mod federate;
+mod full_labels;
 mod landing;
 mod layers;
 mod lifecycle;
 mod logs;
 mod names;
+mod outgoing;
+mod pack;
 mod params;
 mod query;
+mod read;
 mod reply;
 mod status;
+mod target_metadata;
 mod targets;
 mod telemetry;
+mod tsdb;
 mod write;
 
 use std::net::SocketAddr;
@@ -32,7 +40,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
@@ -109,6 +117,9 @@ pub(crate) struct Reload {
     pub(crate) loaded_ms: i64,
     /// The configuration in force.
     pub(crate) yaml: Arc<str>,
+    /// The labels that tell this server from others, sorted by name: on what leaves it for other Prometheus
+    /// servers.
+    pub(crate) external_labels: Arc<[(String, String)]>,
 }
 
 /// Everything that the handlers share.
@@ -121,6 +132,8 @@ pub(crate) struct Door {
     started_ms: i64,
     rooms: OnceLock<Rooms>,
     reload: ArcSwap<Reload>,
+    /// Places of remote reads.
+    reads: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -143,6 +156,7 @@ impl Door {
             started_ms: clock.now_ms(),
             rooms: OnceLock::new(),
             reload: ArcSwap::from_pointee(reload),
+            reads: Arc::new(Semaphore::new(read::AT_ONCE)),
             stopping: AtomicBool::new(false),
         })
     }
@@ -198,6 +212,7 @@ pub(crate) fn router(door: &Arc<Door>) -> Router {
     Router::new()
         .route("/", get(landing::page))
         .route("/metrics", get(telemetry::metrics))
+        .route("/federate", get(federate::federate))
         .route("/-/healthy", get(lifecycle::healthy))
         .route("/-/ready", get(lifecycle::ready))
         .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload).get(lifecycle::only_post))
@@ -210,6 +225,7 @@ pub(crate) fn router(door: &Arc<Door>) -> Router {
         .nest("/api/v1", api(door))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(pack::zstd))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(Arc::clone(door), layers::count))
         .with_state(Arc::clone(door))
@@ -220,6 +236,9 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
         .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
+        .route("/format_query", get(query::format).post(query::format))
+        .route("/parse_query", get(query::parse).post(query::parse))
+        .route("/read", post(read::read))
         .route("/write", post(write::write))
         .route("/labels", get(catalogue::labels).post(catalogue::labels))
         .route("/label/{name}/values", get(catalogue::label_values))
@@ -227,6 +246,7 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
         .route("/metadata", get(catalogue::metadata))
         .route("/scrape_pools", get(targets::scrape_pools))
         .route("/targets", get(targets::targets))
+        .route("/targets/metadata", get(target_metadata::target_metadata))
         .route("/rules", get(status::rules))
         .route("/alerts", get(status::alerts))
         .route("/alertmanagers", get(status::alertmanagers))
@@ -234,14 +254,20 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
         .route("/status/runtimeinfo", get(status::runtime_info))
         .route("/status/flags", get(status::flags))
         .route("/status/config", get(status::config))
+        .route("/status/tsdb", get(tsdb::tsdb))
+        .route("/status/walreplay", get(tsdb::wal_replay))
+        .route("/features", get(features::features))
         .route("/admin/tsdb/merge", post(lifecycle::merge).put(lifecycle::merge))
         .route("/admin/tsdb/{what}", post(lifecycle::admin).put(lifecycle::admin))
-        .route("/format_query", any(status::not_yet))
-        .route("/parse_query", any(status::not_yet))
-        .route("/read", any(status::not_yet))
         .route("/otlp/v1/metrics", any(status::not_yet))
-        .route("/status/tsdb", any(status::not_yet))
-        .route("/targets/metadata", any(status::not_yet))
+        .route("/scrape_pools/config", any(status::not_yet))
+        .route("/targets/relabel_steps", any(status::not_yet))
+        .route("/status/tsdb/blocks", any(status::not_yet))
+        .route("/status/self_metrics", any(status::not_yet))
+        .route("/notifications", any(status::not_yet))
+        .route("/notifications/live", any(status::not_yet))
+        .route("/search/{what}", any(status::not_yet))
+        .route("/openapi.yaml", any(status::not_yet))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(door), layers::cross_origin))
@@ -258,9 +284,10 @@ async fn wrong_method() -> Response {
 
 /// The name under which a path is counted: few names whatever clients ask for.
 fn route_name(path: &str) -> &'static str {
-    const NAMES: [&str; 27] = [
+    const NAMES: [&str; 34] = [
         "/",
         "/metrics",
+        "/federate",
         "/-/healthy",
         "/-/ready",
         "/-/reload",
@@ -275,9 +302,13 @@ fn route_name(path: &str) -> &'static str {
         "/api/v1/series",
         "/api/v1/metadata",
         "/api/v1/targets",
+        "/api/v1/targets/metadata",
         "/api/v1/scrape_pools",
+        "/api/v1/features",
+        "/api/v1/read",
         "/api/v1/rules",
         "/api/v1/alerts",
+        "/api/v1/alertmanagers",
         "/api/v1/write",
         "/loki/api/v1/push",
         "/insert/jsonline",
@@ -286,6 +317,8 @@ fn route_name(path: &str) -> &'static str {
         "/api/v1/status/runtimeinfo",
         "/api/v1/status/flags",
         "/api/v1/status/config",
+        "/api/v1/status/tsdb",
+        "/api/v1/status/walreplay",
     ];
     if path.starts_with("/api/v1/label/") && path.ends_with("/values") {
         return "/api/v1/label/:name/values";

@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::extract::State;
 
 use super::catalogue::TRUNCATED;
-use super::params::{Form, parse_duration};
-use super::reply::{ApiError, Reply, invalid_parameter, json_bytes, query_error};
+use super::outgoing::streamed;
+use super::params::{Form, parse_duration, quote};
+use super::reply::{ApiError, Reply, invalid_parameter, json_body, json_bytes, query_error, success};
 use super::{Door, Rooms, answer};
-use crate::error::Error;
 use crate::query::{AnswerSeries, Question, Times};
 
 /// Points of one series in one answer: 60 s for a week, 1 h for a year.
@@ -25,7 +25,7 @@ pub(super) async fn instant(State(door): State<Arc<Door>>, form: Form) -> Reply 
     let limit = form.limit()?;
     let time_ms = form.time_or("time", door.clock.now_ms())?;
     let question = question(&form, Times::Instant { time_ms })?;
-    ask(rooms, question, limit, !form.value("stats").is_empty()).await
+    ask(rooms, question, limit, form.value("stats")).await
 }
 
 /// GET or POST `/query_range`.
@@ -49,7 +49,7 @@ pub(super) async fn range(State(door): State<Arc<Door>>, form: Form) -> Reply {
         ));
     }
     let question = question(&form, Times::Range { start_ms, end_ms, step_ms })?;
-    ask(rooms, question, limit, !form.value("stats").is_empty()).await
+    ask(rooms, question, limit, form.value("stats")).await
 }
 
 /// What both have in common, in the order in which Prometheus looks at it.
@@ -67,26 +67,32 @@ fn question(form: &Form, times: Times) -> Result<Question, ApiError> {
     Ok(Question { text: form.value("query").to_owned(), times, lookback_ms, timeout })
 }
 
-async fn ask(rooms: &Rooms, question: Question, limit: Option<usize>, stats: bool) -> Reply {
+async fn ask(rooms: &Rooms, question: Question, limit: Option<usize>, stats: &str) -> Reply {
     let data = rooms.data();
     let mut found = rooms.engine.promql(&data, &question).await.map_err(query_error)?;
     let truncated = limit.is_some_and(|limit| found.truncate(limit));
     if truncated {
         found.warnings.push(TRUNCATED.to_owned());
     }
-    if stats {
-        found.infos.push("not supported yet: the parameter stats".to_owned());
+    if !matches!(stats, "" | "true" | "all") {
+        found.warnings.push(format!(
+            "value {} for parameter \"stats\" is deprecated and will be rejected in the next major release, use \
+             \"true\" or \"all\"",
+            quote(stats)
+        ));
     }
     abridge(&mut found.warnings, "warning");
     abridge(&mut found.infos, "info");
+    let stats = !stats.is_empty();
     let points: usize = found.series().iter().map(AnswerSeries::point_count).sum();
     if points < SMALL_POINTS {
-        return Ok(json_bytes(answer::to_json(&found)));
+        return Ok(json_bytes(answer::to_json(&found, stats)));
     }
-    // Writing millions of numbers must not hold up those who wait on sockets.
-    let written = rooms.pools.spawn_cpu(async move { answer::to_json(&found) }).await;
-    let written = written.map_err(|e| Error::internal("an answer was not written").caused_by(e))?;
-    Ok(json_bytes(written))
+    // Writing millions of numbers must not hold up those who wait on sockets, nor stand in memory as text.
+    Ok(json_body(streamed(&rooms.pools, |mut out| async move {
+        answer::write(&found, stats, &mut out).await?;
+        Ok(out)
+    })))
 }
 
 fn abridge(annotations: &mut Vec<String>, kind: &str) {
@@ -95,4 +101,14 @@ fn abridge(annotations: &mut Vec<String>, kind: &str) {
     if more > 0 {
         annotations.push(format!("{more} more {kind} annotations omitted"));
     }
+}
+
+/// GET or POST `/format_query`.
+pub(super) async fn format(form: Form) -> Reply {
+    success(crate::query::format_promql(form.value("query")).map_err(query_error)?)
+}
+
+/// GET or POST `/parse_query`.
+pub(super) async fn parse(form: Form) -> Reply {
+    success(crate::query::promql_tree(form.value("query")).map_err(query_error)?)
 }

@@ -125,7 +125,12 @@ pub(super) fn success_with(data: impl Serialize, warnings: &[String]) -> Reply {
 
 /// 200 with a body that is complete JSON.
 pub(super) fn json_bytes(body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+    json_body(Body::from(body))
+}
+
+/// The same with a body that is written while it is sent.
+pub(super) fn json_body(body: Body) -> Response {
+    let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }

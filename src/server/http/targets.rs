@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::params::Form;
 use super::reply::{Reply, success};
 use super::{Door, Rooms};
-use crate::model::{Labels, METRIC_NAME, SeriesKey};
+use crate::model::Labels;
 use crate::source::{self, TargetStatus};
 
 /// One target as Prometheus' API shows it.
@@ -56,14 +56,6 @@ pub(super) struct LabelObject(pub(super) Vec<(String, String)>);
 impl From<&Labels> for LabelObject {
     fn from(labels: &Labels) -> Self {
         Self(labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-}
-
-impl From<&SeriesKey> for LabelObject {
-    fn from(key: &SeriesKey) -> Self {
-        let name = Some((METRIC_NAME.to_owned(), key.metric.to_string())).filter(|_| !key.metric.is_empty());
-        let labels = key.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self(name.into_iter().chain(labels).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The API through a real socket: shapes, statuses and texts that Prometheus' clients match on.
 
+mod breadth;
 mod client;
 mod data;
 mod histograms;
@@ -32,7 +33,8 @@ fn web(open: bool) -> WebSettings {
 }
 
 fn reload_of(yaml: &str) -> Reload {
-    Reload { success: true, loaded_ms: 1_000, yaml: Arc::from(yaml) }
+    let external_labels = Arc::new([("zone".to_owned(), "eu".to_owned())]);
+    Reload { success: true, loaded_ms: 1_000, yaml: Arc::from(yaml), external_labels }
 }
 
 fn door(web: WebSettings) -> (Arc<Door>, mpsc::Receiver<Ask>) {
@@ -169,10 +171,11 @@ async fn what_is_not_there_answers_as_go_does() {
         assert_eq!((missing.status, missing.body.as_str()), (404, "404 page not found\n"), "{path}");
     }
     assert_eq!(server.post("/api/v1/targets", "", "").await.status, 405);
-    let read = server.post("/api/v1/read", "", "").await;
-    assert_eq!(read.status, 422);
-    let text = r#"{"status":"error","errorType":"execution","error":"not supported yet: /api/v1/read"}"#;
-    assert_eq!(read.body, text);
+    let missing = server.get("/api/v1/notifications/live").await;
+    assert_eq!(missing.status, 422);
+    let path = "/api/v1/notifications/live";
+    let text = format!(r#"{{"status":"error","errorType":"execution","error":"not supported yet: {path}"}}"#);
+    assert_eq!(missing.body, text);
 }
 
 #[tokio::test]

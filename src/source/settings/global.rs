@@ -34,7 +34,7 @@ pub(crate) struct RawGlobal {
     scrape_native_histograms: Option<bool>,
     #[serde(alias = "scrape_classic_histograms")]
     always_scrape_classic_histograms: Option<bool>,
-    /// Added to what leaves the server; nothing leaves it yet.
+    /// Added to what leaves the server for other Prometheus servers.
     external_labels: Option<At<BTreeMap<String, String>>>,
     evaluation_interval: Option<Millis>,
     // Without effect yet.
@@ -47,20 +47,14 @@ pub(crate) struct RawGlobal {
 impl RawGlobal {
     /// What has no effect in this section.
     pub(crate) fn inactive(&self) -> Vec<Inactive> {
-        let mut found = inert!(
+        inert!(
             self,
             "global.",
             rule_query_offset,
             query_log_file,
             scrape_failure_log_file,
             convert_classic_histograms_to_nhcb,
-        );
-        let labels = self.external_labels.as_ref().filter(|labels| !labels.value.is_empty());
-        found.extend(labels.map(|labels| Inactive {
-            section: "global.external_labels".to_owned(),
-            line: labels.referenced.line(),
-        }));
-        found
+        )
     }
 }
 

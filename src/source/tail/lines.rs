@@ -108,10 +108,17 @@ mod tests {
     use super::*;
     use crate::runtime::Dice;
 
-    fn split(text: &str, limit: usize, start: Option<&str>, flush: Flush) -> (Vec<String>, Consumed) {
-        let start: Option<StartPattern> =
-            start.map(|text| serde_json::from_value(text.into()).expect("an expression"));
-        let split = Split { limit, start: start.as_ref() };
+    fn bracket() -> StartPattern {
+        serde_json::from_value(r"^\[".into()).expect("an expression")
+    }
+
+    fn split(
+        text: &str,
+        limit: usize,
+        start: Option<&StartPattern>,
+        flush: Flush,
+    ) -> (Vec<String>, Consumed) {
+        let split = Split { limit, start };
         let mut entries = Vec::new();
         let consumed = split.entries(text.as_bytes(), flush, |entry| {
             entries.push(String::from_utf8(entry.to_vec()).expect("no character is cut"));
@@ -139,7 +146,7 @@ mod tests {
     fn an_entry_of_several_lines_ends_where_the_next_begins() {
         let text = "[1] a\n at b\n[2] c\n at d\n at e";
         let of = |flush| {
-            let (entries, consumed) = split(text, 100, Some(r"^\["), flush);
+            let (entries, consumed) = split(text, 100, Some(&bracket()), flush);
             (entries, consumed.bytes)
         };
         let first = "[1] a\n at b".to_owned();
@@ -147,7 +154,7 @@ mod tests {
         assert_eq!(of(Flush::Lines), (vec![first.clone(), "[2] c\n at d".to_owned()], 24));
         let all = vec![first, "[2] c\n at d".to_owned(), " at e".to_owned()];
         assert_eq!(of(Flush::All), (all, 29));
-        let (entries, consumed) = split("[1] a\n b\n c\n d\n[2]\n", 8, Some(r"^\["), Flush::No);
+        let (entries, consumed) = split("[1] a\n b\n c\n d\n[2]\n", 8, Some(&bracket()), Flush::No);
         assert_eq!(entries, ["[1] a\n b", " c\n d"]);
         assert_eq!(consumed, Consumed { bytes: 15, cuts: 1 });
     }
@@ -157,10 +164,11 @@ mod tests {
     fn a_cut_between_two_reads_changes_nothing() {
         let mut dice = Dice::new(3);
         let mut below = |bound: u64| usize::try_from(dice.below(bound)).expect("an index");
+        let pattern = bracket();
         let parts = ["a", "é", "\n", "\n[", "xyz", "😀", "\r\n"];
         for round in 0..3_000 {
             let text: String = (0..below(40)).map(|_| parts[below(7)]).collect();
-            let start = (round % 2 == 0).then_some(r"^\[");
+            let start = (round % 2 == 0).then_some(&pattern);
             let limit = 4 + below(12);
             let (whole, _) = split(&text, limit, start, Flush::All);
             let (mut at, mut end, mut pieces) = (0, 0, Vec::new());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::chunk::Chunk;
 use super::format::{Column, PageSection};
+use super::logs::{LogFile, TokenPart};
 use super::postings::Postings;
 use super::reader::BlockFile;
 use crate::model::{Exemplar, Histogram};
@@ -17,7 +18,7 @@ use crate::model::{Exemplar, Histogram};
 pub(crate) struct CacheLimits {
     /// Directories, index chunks, postings and page tables.
     pub index: usize,
-    /// Decoded pages.
+    /// Decoded pages, and a quarter of it for indexes of log lines.
     pub pages: usize,
 }
 
@@ -54,6 +55,8 @@ struct Inner {
     postings: Lru<(u64, usize), Arc<Postings>>,
     sections: Lru<(u64, usize), Arc<PageSection>>,
     pages: Lru<(u64, Column, u64), Page>,
+    logs: Lru<Arc<str>, Arc<LogFile>>,
+    tokens: Lru<(u64, usize), Arc<TokenPart>>,
 }
 
 /// A decoded page.
@@ -92,12 +95,14 @@ impl ScanCache {
             chunks: Lru::new(share(4)),
             postings: Lru::new(share(2)),
             sections: Lru::new(share(1)),
-            pages: Lru::new(limits.pages),
+            pages: Lru::new(limits.pages / 4 * 3),
+            logs: Lru::new(limits.pages / 8),
+            tokens: Lru::new(limits.pages / 8),
         }))
     }
 
-    /// Counters by part: `directories`, `chunks`, `postings`, `page_tables`, `pages`.
-    pub(crate) fn counts(&self) -> [(&'static str, CacheCounts); 5] {
+    /// Counters by part: `directories`, `chunks`, `postings`, `page_tables`, `pages`, `log_files`, `log_tokens`.
+    pub(crate) fn counts(&self) -> [(&'static str, CacheCounts); 7] {
         let inner = &self.0;
         [
             ("directories", inner.files.counts()),
@@ -105,6 +110,8 @@ impl ScanCache {
             ("postings", inner.postings.counts()),
             ("page_tables", inner.sections.counts()),
             ("pages", inner.pages.counts()),
+            ("log_files", inner.logs.counts()),
+            ("log_tokens", inner.tokens.counts()),
         ]
     }
 
@@ -127,6 +134,14 @@ impl ScanCache {
 
     pub(super) fn sections(&self) -> &Lru<(u64, usize), Arc<PageSection>> {
         &self.0.sections
+    }
+
+    pub(super) fn logs(&self) -> &Lru<Arc<str>, Arc<LogFile>> {
+        &self.0.logs
+    }
+
+    pub(super) fn tokens(&self) -> &Lru<(u64, usize), Arc<TokenPart>> {
+        &self.0.tokens
     }
 
     pub(super) fn pages(&self) -> &Lru<(u64, Column, u64), Page> {

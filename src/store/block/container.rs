@@ -66,18 +66,30 @@ impl<W: Write> Container<W> {
         let (mut starts, mut metadata) = (Vec::new(), Vec::new());
         let (mut column_index, mut offset_index) = (Vec::new(), Vec::new());
         let (mut rows, mut raw_bytes) = (0, 0);
+        let mut filters = Vec::new();
         for (chunk, close) in columns {
             let start = self.position();
             starts.push(start);
             self.out.write_all(&chunk.bytes)?;
             rows = i64::try_from(close.rows_written).expect("a row group has few rows");
             raw_bytes += close.metadata.uncompressed_size();
+            filters.extend(close.bloom_filter.map(|filter| (metadata.len(), filter)));
             metadata.push(moved(close.metadata, signed(start)).map_err(failed)?);
             column_index.push(close.column_index.unwrap_or(ColumnIndexMetaData::NONE));
             let mut offsets =
                 close.offset_index.ok_or_else(|| Error::internal("a column without its offset index"))?;
             offsets.page_locations.iter_mut().for_each(|page| page.offset += signed(start));
             offset_index.push(offsets);
+        }
+        for (column, filter) in filters {
+            let offset = signed(self.position());
+            let mut bytes = Vec::new();
+            filter.write(&mut bytes).map_err(failed)?;
+            self.out.write_all(&bytes)?;
+            let found: ColumnChunkMetaData = metadata.remove(column);
+            let found = found.into_builder().set_bloom_filter_offset(Some(offset));
+            let found = found.set_bloom_filter_length(i32::try_from(bytes.len()).ok());
+            metadata.insert(column, found.build().map_err(failed)?);
         }
         let ordinal = i16::try_from(self.groups.len())
             .map_err(|_| Error::internal("a file has more row groups than Parquet can number"))?;

@@ -18,6 +18,7 @@ mod decode;
 mod format;
 mod index;
 mod leaves;
+mod logs;
 mod page;
 mod postings;
 mod reader;
@@ -35,6 +36,9 @@ pub use cache::CacheCounts;
 pub(crate) use cache::{CacheLimits, ScanCache};
 pub(crate) use columns::NO_START;
 pub(crate) use format::IndexTag;
+pub use logs::LogColumns;
+pub(crate) use logs::line as line_columns;
+pub(crate) use logs::{FinishedLogs, LogFile, LogGroup, LogPlace, LogWriter, Segment};
 pub(crate) use reader::{BlockFile, FileRun};
 pub(crate) use sort::RowSort;
 pub(crate) use tables::{

@@ -7,8 +7,6 @@
 //! A line costs 20 bytes beside its texts and no allocation. Equal lines are kept here and made one when the lines
 //! are put into the order of files.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "files of log lines come with the next step"))]
-
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -131,6 +129,11 @@ pub(in crate::store) struct LineAt {
 }
 
 impl LogView {
+    /// The label sets; lines count in them.
+    pub(in crate::store) fn streams(&self) -> &[Labels] {
+        &self.streams
+    }
+
     /// A line.
     pub(in crate::store) fn line(&self, at: LineAt) -> LogLine<'_> {
         self.chunks[at.chunk as usize].0.lines.line(at.row as usize)

@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 pub(in crate::store) use column::BufferRun;
 use column::{Column, Timeline};
 pub(in crate::store) use extras::{ExemplarRun, last_of_each, tidy};
-pub(in crate::store) use logs::{LogBuffer, LogView};
+pub(in crate::store) use logs::{LineAt, LogBuffer, LogView};
 pub(in crate::store) use part::{Classes, Part, Picked, Split};
 pub(in crate::store) use registry::Registry;
 
@@ -98,7 +98,6 @@ impl Buffer {
     }
 
     /// The log lines up to sequence `watermark`; they never change.
-    #[cfg_attr(not(test), expect(dead_code, reason = "files of log lines come with the next step"))]
     pub(in crate::store) fn log_view(&self, watermark: u64) -> LogView {
         self.logs.view(watermark.checked_sub(self.first.unwrap_or(0)))
     }

@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::Field;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::action::{Action, CommitInfo, Txn, render};
+use super::action::{Action, CommitInfo, MetaData, Txn, render};
 use super::file::DataFile;
 use super::log::{FILES_WAIT_MS, FRESH_MS, Moment, Shared, State, TableLog};
 use super::replay;
+use super::schema::with_columns;
 use super::version::{Removed, Version};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{FaultPoint, PutOutcome};
@@ -30,6 +32,8 @@ pub(crate) struct Commit {
     pub(crate) removes: Vec<String>,
     /// How far streams got: application id and last sequence.
     pub(crate) txns: Vec<(String, i64)>,
+    /// Columns that the table must have; those that it lacks are added to its schema, and old files read as null.
+    pub(crate) columns: Vec<Field>,
     /// Whether rows appear or disappear; false for a compaction.
     pub(crate) data_change: bool,
     /// When the first of the new files was begun, ms since 1970; `None` without new files.
@@ -164,6 +168,9 @@ impl Shared {
         }
         check(base, number, &commit).map_err(|e| e.during("commit").with("table", &self.folder))?;
         let mut actions = Vec::new();
+        if let Some(schema_string) = with_columns(base.schema_string(), &commit.columns)? {
+            actions.push(Action::MetaData(MetaData { schema_string, ..(*base.meta).clone() }));
+        }
         for (app_id, version) in commit.txns {
             actions.push(Action::Txn(Txn { app_id, version, last_updated: Some(now) }));
         }

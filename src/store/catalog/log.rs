@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::action::{Action, MetaData, Protocol, Txn};
 use super::commit::Body;
 use super::replay::{self, Hint};
-use super::schema::schema_string;
+use super::schema::{is_expected, schema_string};
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::model::Tenant;
@@ -53,6 +53,8 @@ pub(crate) struct LogOptions {
     pub(crate) keep_removed_ms: i64,
     /// An attempt older than this gives up.
     pub(crate) give_up: Duration,
+    /// Whether the table may have more columns than this version's, all optional.
+    pub(crate) may_grow: bool,
 }
 
 impl Default for LogOptions {
@@ -62,6 +64,7 @@ impl Default for LogOptions {
             keep_log_ms: 24 * 3_600_000,
             keep_removed_ms: 7 * 24 * 3_600_000,
             give_up: Duration::from_mins(10),
+            may_grow: false,
         }
     }
 }
@@ -146,7 +149,7 @@ impl TableLog {
                 })?
             }
         };
-        if !same_columns(loaded.version.schema_string(), &columns) {
+        if !is_expected(loaded.version.schema_string(), &columns, options.may_grow) {
             return Err(Error::unsupported("a table with other columns than this version writes")
                 .with("table", folder)
                 .with("found", loaded.version.schema_string())
@@ -238,12 +241,6 @@ impl Shared {
         state.version = Arc::new(version);
         self.published.store(Arc::clone(&state.version));
     }
-}
-
-/// Whether two schema texts say the same; the order of their JSON keys is nobody's promise.
-fn same_columns(one: &str, two: &str) -> bool {
-    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-    value(one).is_some() && value(one) == value(two)
 }
 
 fn written_by(actions: &[Action], writer: &str) -> bool {

@@ -18,6 +18,40 @@ pub(super) fn schema_string(schema: &Schema) -> Result<String> {
     Ok(json!({ "type": "struct", "fields": fields }).to_string())
 }
 
+/// A schema's text with the columns that it lacks, behind those that it has; `None` when it has them all.
+///
+/// # Errors
+/// `Corrupt` when the text is no schema, `Unsupported` for a type that Delta does not have.
+pub(super) fn with_columns(schema: &str, columns: &[Field]) -> Result<Option<String>> {
+    let mut fields = fields(schema)?;
+    let before = fields.len();
+    for column in columns {
+        if !fields.iter().any(|known| known["name"] == **column.name()) {
+            fields.push(field(column)?);
+        }
+    }
+    Ok((fields.len() > before).then(|| json!({ "type": "struct", "fields": fields }).to_string()))
+}
+
+/// The names of the columns of a schema's text.
+pub(super) fn column_names(schema: &str) -> Vec<String> {
+    let fields = fields(schema).unwrap_or_default();
+    fields.iter().filter_map(|field| field["name"].as_str().map(str::to_owned)).collect()
+}
+
+/// Whether a table's schema is the expected one, with optional columns behind it when it may have grown.
+pub(super) fn is_expected(found: &str, expected: &str, may_grow: bool) -> bool {
+    let (Ok(found), Ok(expected)) = (fields(found), fields(expected)) else { return false };
+    let Some((head, tail)) = found.split_at_checked(expected.len()) else { return false };
+    head == expected && tail.iter().all(|field| may_grow && field["nullable"] == true)
+}
+
+fn fields(schema: &str) -> Result<Vec<Value>> {
+    let parsed: Option<Value> = serde_json::from_str(schema).ok();
+    let fields = parsed.as_ref().and_then(|schema| schema.get("fields")).and_then(Value::as_array);
+    fields.cloned().ok_or_else(|| Error::corrupt("a table's schema cannot be read"))
+}
+
 fn field(field: &Field) -> Result<Value> {
     let data_type = delta_type(field.data_type()).map_err(|e| e.with("column", field.name()))?;
     Ok(json!({ "name": field.name(), "type": data_type, "nullable": field.is_nullable(), "metadata": {} }))

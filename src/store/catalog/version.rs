@@ -78,6 +78,11 @@ impl Version {
         &self.meta.schema_string
     }
 
+    /// The names of the columns, in their order.
+    pub(crate) fn column_names(&self) -> Vec<String> {
+        super::schema::column_names(self.schema_string())
+    }
+
     /// This version with one more commit.
     pub(super) fn next(mut self, actions: Vec<Action>) -> Result<Self> {
         self.number += 1;

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Date32Type, Int64Type, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, TimestampMillisecondType};
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::model::{Labels, SeriesKey, Table};
+use crate::model::{Labels, SeriesKey, Table, label_column};
 use crate::store::block::{
-    FinishedBlock, FinishedTable, IndexTag, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table,
-    write_metadata, write_series, write_staleness,
+    FinishedBlock, FinishedLogs, FinishedTable, IndexTag, MetadataRow, SeriesRow, StaleRow, read_metadata,
+    read_table, write_metadata, write_series, write_staleness,
 };
 use crate::store::catalog::{DataFile, IndexPlace, Rank, Stats, Tags};
+use crate::store::logs::FOOTER_CRC;
 
 /// An encoded file.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(super) struct Output {
     times: (i64, i64),
     row_groups: Vec<u64>,
     index: Option<IndexPlace>,
+    columns: Vec<String>,
+    other: BTreeMap<String, String>,
 }
 
 impl Output {
@@ -51,6 +54,33 @@ impl Output {
         }
     }
 
+    /// A file of log lines.
+    pub(super) fn of_logs(day: i32, logs: &FinishedLogs, bytes: Vec<u8>) -> Self {
+        let stats = Stats::rows(logs.rows).with_int("stream_id", logs.ids.0, logs.ids.1).with_time(
+            "timestamp",
+            logs.times.0,
+            logs.times.1,
+        );
+        let IndexTag { offset, length, crc } = logs.index;
+        Self {
+            row_groups: logs.group_rows.clone(),
+            index: Some(IndexPlace { offset, len: length, crc }),
+            other: [(FOOTER_CRC.to_owned(), format!("{:08x}", logs.footer_crc))].into(),
+            columns: logs.labels.iter().filter_map(|label| label_column(label)).collect(),
+            ..Self::new(day, stats, bytes.into(), logs.times)
+        }
+    }
+
+    /// A file of log lines that is in the object store already, under `path` in the table's folder.
+    pub(super) fn of_uploaded_logs(day: i32, logs: &FinishedLogs, path: String) -> Self {
+        Self { path, size: logs.size, ..Self::of_logs(day, logs, Vec::new()) }
+    }
+
+    /// The columns that the table must have for this file: those beyond what every file has.
+    pub(super) fn columns(&self) -> impl Iterator<Item = Field> + '_ {
+        self.columns.iter().map(|name| Field::new(name, DataType::Utf8, true))
+    }
+
     /// A file of a side table; `times` are those of the samples that it is about, ms.
     pub(super) fn of_table(day: i32, table: &FinishedTable, times: (i64, i64)) -> Self {
         let row_groups = vec![table.rows];
@@ -59,7 +89,18 @@ impl Output {
 
     fn new(day: i32, stats: Stats, bytes: Bytes, times: (i64, i64)) -> Self {
         let (path, size) = (DataFile::new_path(day), bytes.len() as u64);
-        Self { path, bytes, stats, size, day, times, row_groups: Vec::new(), index: None }
+        Self {
+            path,
+            bytes,
+            stats,
+            size,
+            day,
+            times,
+            row_groups: Vec::new(),
+            index: None,
+            columns: Vec::new(),
+            other: BTreeMap::new(),
+        }
     }
 
     /// Its path under the table's folder.
@@ -102,7 +143,7 @@ impl Output {
                 max_time: self.times.1,
                 row_groups: self.row_groups.clone(),
                 index: self.index,
-                other: BTreeMap::new(),
+                other: self.other.clone(),
             },
         }
     }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::files::Output;
-use crate::error::{Error, Result};
+use super::logs::{self, LabelColumns};
+use crate::error::Result;
 use crate::model::{Table, time};
 use crate::runtime::FaultPoint;
 use crate::store::block::{
@@ -47,6 +48,7 @@ struct Files {
     begun_ms: i64,
     by_table: BTreeMap<Table, Vec<Output>>,
     rows: u64,
+    lines: u64,
     bytes: u64,
 }
 
@@ -92,9 +94,6 @@ async fn flush_buffer(
         // The commit of an earlier try went through although its answer was lost.
         return Ok(());
     }
-    if read(buffer).logs().lines() > 0 {
-        return Err(Error::unsupported("log lines in files: they stay in memory and in the WAL"));
-    }
     let files = write_files(flusher, tenant, tables, buffer).await?;
     for table in Table::COMMIT_ORDER {
         commit(flusher, tables, table, class, sequence, &files).await?;
@@ -104,6 +103,7 @@ async fn flush_buffer(
     let metrics = &flusher.metrics;
     metrics.flushes.inc();
     metrics.flushed_rows.add(files.rows);
+    metrics.flushed_lines.add(files.lines);
     metrics.flushed_bytes.add(files.bytes);
     let took = flusher.ground.clock.monotonic().saturating_sub(begun);
     metrics.flush_seconds.observe(took.as_secs_f64());
@@ -111,6 +111,7 @@ async fn flush_buffer(
         tenant = tenant.name.as_str(),
         class = class.as_str(),
         rows = files.rows,
+        lines = files.lines,
         bytes = files.bytes,
         sequence,
         ms = took.as_millis(),
@@ -134,8 +135,9 @@ async fn commit(
         return Ok(());
     }
     let written = files.by_table.get(&table).map(Vec::as_slice).unwrap_or_default();
-    if written.is_empty() && matches!(table, Table::Histograms | Table::Exemplars) {
-        // Most have neither. What is in no file needs no proof that it was committed once.
+    if written.is_empty() && matches!(table, Table::Histograms | Table::Exemplars | Table::Logs) {
+        // Most flushes have none of them. No record in between has such rows, so a replay from the sequence before
+        // finds none.
         return Ok(());
     }
     let begun_ms = (!written.is_empty()).then_some(files.begun_ms);
@@ -144,7 +146,8 @@ async fn commit(
         let adds =
             written.iter().map(|file| file.to_data_file(Rank::fresh(number), 0, modified_ms)).collect();
         let txns = vec![(app_id.clone(), version)];
-        Ok(Commit { adds, removes: Vec::new(), txns, data_change: true, begun_ms })
+        let columns = written.iter().flat_map(Output::columns).collect();
+        Ok(Commit { adds, removes: Vec::new(), txns, columns, data_change: true, begun_ms })
     })
     .await?;
     Ok(())
@@ -168,7 +171,31 @@ async fn write_files(
             day.upload(flusher, tables, &mut files).await?;
         }
     }
+    write_logs(flusher, tables, buffer, &mut files).await?;
     Ok(files)
+}
+
+/// Writes the log lines of a buffer, one file a day, one after the other.
+async fn write_logs(
+    flusher: &Flusher,
+    tables: &Tables,
+    buffer: &SharedBuffer,
+    files: &mut Files,
+) -> Result<()> {
+    let pools = &flusher.ground.pools;
+    let view = Arc::new(read(buffer).log_view(u64::MAX));
+    let sorted = Arc::clone(&view);
+    let days = pools.run_blocking(move || Ok(logs::lines_by_day(&sorted))).await?;
+    let mut columns = LabelColumns::of(&tables.version(Table::Logs));
+    for (day, lines) in days {
+        files.lines += lines.len() as u64;
+        let view = Arc::clone(&view);
+        let encode = move || logs::encode_day(&view, day, &lines, &mut columns).map(|file| (file, columns));
+        let (file, with_new) = pools.run_blocking(encode).await?;
+        columns = with_new;
+        files.put(flusher, tables, Table::Logs, file).await?;
+    }
+    Ok(())
 }
 
 /// The UTC days with rows, in order.

@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::files::{Output, SideRows};
+use super::logs::LabelColumns;
 use crate::error::{Error, Kind, Result};
-use crate::model::Table;
+use crate::model::{Labels, Table};
 use crate::runtime::FaultPoint;
 use crate::store::block::{BlockFile, IndexTag, ScanCache, WriterSetting};
 use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
+use crate::store::logs::open_log_file;
 use crate::store::metrics::StoreMetrics;
-use crate::store::scan::Merge;
+use crate::store::scan::{LogMerge, Merge};
 use crate::store::tables::Tables;
 
 /// Files of one level that become one file of the next. 6 × 6 × 4 covers a day of ten-minute flushes.
@@ -81,7 +83,7 @@ impl Merger {
             Table::Samples | Table::Histograms | Table::Exemplars => {
                 self.merge_blocks(tables, table, &group).await?
             }
-            Table::Logs => return Err(Error::unsupported("a merge of log files")),
+            Table::Logs => vec![self.merge_logs(tables, &group).await?],
             Table::Series | Table::Metadata | Table::Staleness => {
                 vec![self.merge_side(tables, table, &group).await?]
             }
@@ -95,7 +97,8 @@ impl Merger {
         let committed = tables.log(table).commit(|_, _| {
             let removes = group.files.iter().map(|file| file.path.clone()).collect();
             let adds = outputs.iter().map(|file| file.to_data_file(rank, level, modified_ms)).collect();
-            Ok(Commit { adds, removes, txns: Vec::new(), data_change: false, begun_ms })
+            let columns = outputs.iter().flat_map(Output::columns).collect();
+            Ok(Commit { adds, removes, txns: Vec::new(), columns, data_change: false, begun_ms })
         });
         if let Err(error) = committed.await {
             // Only a refusal says that nothing names the new file. After a lost answer the commit may stand,
@@ -145,6 +148,34 @@ impl Merger {
                 outputs.push(output);
             }
             Ok(outputs)
+        });
+        merged.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))?
+    }
+
+    /// Streams the lines of all files into a new one, equal ones once.
+    async fn merge_logs(&self, tables: &Tables, group: &Group) -> Result<Output> {
+        let log = tables.log(Table::Logs);
+        let mut files = Vec::with_capacity(group.files.len());
+        for file in &group.files {
+            files.push(open_log_file(&self.ground, log.folder(), file, &self.cache).await?);
+        }
+        let names = files.iter().flat_map(|file| file.streams()).flat_map(Labels::iter).map(|(name, _)| name);
+        let labels = LabelColumns::of(&log.snapshot()).choose(names);
+        let (day, ground) = (group.day, self.ground.clone());
+        let path = DataFile::new_path(day);
+        let mut out = ground.objects.writer(&format!("{}/{path}", log.folder()));
+        let merged = self.ground.pools.spawn_cpu(async move {
+            match LogMerge::new(files, labels).write(&mut out).await {
+                Ok(logs) => {
+                    ground.faults.at(FaultPoint::MergeRead).await;
+                    out.finish().await?;
+                    Ok(Output::of_uploaded_logs(day, &logs, path))
+                }
+                Err(error) => {
+                    drop(out.abort().await);
+                    Err(error)
+                }
+            }
         });
         merged.await.map_err(|e| Error::internal("a merge did not end").caused_by(e))?
     }

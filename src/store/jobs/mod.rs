@@ -3,6 +3,7 @@
 mod collect;
 mod files;
 mod flush;
+mod logs;
 mod merge;
 
 pub(in crate::store) use collect::Collector;

@@ -23,6 +23,18 @@ pub struct SelectionCounts {
 }
 
 impl Selection {
+    /// The first and the last time of a sample or stale marker of these series, ms: of whole runs of files, which
+    /// may reach beyond the selection's range, so cut to it. `None` without any.
+    pub fn times(&self) -> Option<(i64, i64)> {
+        let sources = (0..self.series().len()).flat_map(|series| self.sources(series));
+        let times = sources.filter_map(|source| match source {
+            Source::File(_, run) => Some(run.times()),
+            Source::Layer(layer, run) => self.layers[*layer].runs[*run].times(),
+        });
+        let ends = times.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)));
+        ends.map(|(first, last)| (first.max(self.from), last.min(self.to)))
+    }
+
     /// How much of the files and buffers is needed.
     pub fn counts(&self) -> SelectionCounts {
         let mut counts = SelectionCounts::default();

@@ -69,11 +69,6 @@ impl Term {
         self.exact
     }
 
-    /// Whether it is a selector and no more: the name is there.
-    pub(super) fn is_selector(&self) -> bool {
-        !self.text.replace("@ start()", "").replace("@ end()", "").contains('(')
-    }
-
     /// How many subqueries there are: nothing else has a colon.
     pub(super) fn subqueries(&self) -> usize {
         self.text.matches(':').count()

@@ -156,12 +156,13 @@ impl Grammar<'_> {
 
     /// A window function over a subquery.
     pub(super) fn over_subquery(&mut self, depth: usize) -> Term {
-        let inner = if self.dice.percent(30) { self.instant_selector() } else { self.vector(depth) };
+        let is_selector = self.dice.percent(30);
+        let inner = if is_selector { self.instant_selector() } else { self.vector(depth) };
         let (range, samples) = self.subquery_range();
         let from = if inner.is_exact() { 0 } else { SMOOTH };
         let at = from + self.dice.below(FUNCTIONS.len() - from);
         // 3.5 forgets under `last_over_time` that the name should go at the end.
-        let at = if FUNCTIONS[at] == "last_over_time" && !inner.is_selector() { SMOOTH } else { at };
+        let at = if FUNCTIONS[at] == "last_over_time" && !is_selector { SMOOTH } else { at };
         let text = format!("{}({}{range})", FUNCTIONS[at], parenthesized(&inner.text));
         inner.over_time(FUNCTIONS[at], text, samples)
     }

@@ -66,7 +66,7 @@ impl Drop for Tmpfs {
 
 fn config() -> &'static str {
     "quipu: {store: {first_flush: 1s, flush_interval: 1s, backfill_interval: 2s, wal_segment_size: 1MB, \
-     merge_interval: 1s, gc_delay: 10s}}\n"
+     merge_interval: 1s, gc_delay: 10s}, logs: {own_log: false}}\n"
 }
 
 async fn start(folder: &Path, data: &str) -> Quipu {

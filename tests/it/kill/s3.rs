@@ -25,7 +25,7 @@ fn config(endpoint: &str, limits: &str) -> String {
         "quipu: {{store: {{first_flush: 1s, flush_interval: 1s, backfill_interval: 3s, wal_segment_size: 1MB, \
          merge_interval: 1s, gc_delay: 20s, {limits} s3: {{endpoint: 'http://{endpoint}', region: us-east-1, \
          access_key_id: key, secret_access_key: secret, allow_http: true, request_timeout: 2s, \
-         retry_timeout: 6s}}}}}}\n"
+         retry_timeout: 6s}}}}, logs: {{own_log: false}}}}\n"
     )
 }
 

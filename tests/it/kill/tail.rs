@@ -93,7 +93,7 @@ async fn a_torn_tail_costs_what_was_not_acknowledged_only() {
     let senders = [Sender::new(0, base, Habit::default()), Sender::new(1, base, old)];
     for round in 0..ROUNDS {
         let damage = ALL[round % ALL.len()];
-        let mut quipu = Quipu::spawn(folder.path(), "global: {}\n", &data, &[]);
+        let mut quipu = Quipu::spawn(folder.path(), "quipu: {logs: {own_log: false}}\n", &data, &[]);
         assert!(quipu.is_ready().await, "{damage:?}: it ended by itself while it started");
         settle(&quipu, &senders).await;
         let server = Server::of(&quipu);
@@ -120,7 +120,7 @@ async fn a_torn_tail_costs_what_was_not_acknowledged_only() {
         }
         eprintln!("{damage:?} in bytes {from}..{to} of {}", segment.display());
     }
-    let mut quipu = Quipu::spawn(folder.path(), "global: {}\n", &data, &[]);
+    let mut quipu = Quipu::spawn(folder.path(), "quipu: {logs: {own_log: false}}\n", &data, &[]);
     assert!(quipu.is_ready().await, "it ended by itself while it started");
     settle(&quipu, &senders).await;
     let rows: u64 = senders.iter().map(|sender| sender.stored(sender.sent()).0).sum();

@@ -1,4 +1,4 @@
-//! The smallest HTTP/1.1 client: one request a connection, bodies by `Content-Length` or to the end.
+//! The smallest HTTP/1.1 client: one request a connection, bodies in pieces or to the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +96,22 @@ fn parse(bytes: &[u8]) -> Answer {
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     let headers = lines.filter_map(|line| line.split_once(": "));
     let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
-    let body = String::from_utf8_lossy(&bytes[end + 4..]).into_owned();
-    Answer { status: status.expect("a status"), headers, body }
+    let mut answer = Answer { status: status.expect("a status"), headers, body: String::new() };
+    let is_chunked = answer.header("transfer-encoding") == Some("chunked");
+    let body = if is_chunked { unchunked(&bytes[end + 4..]) } else { bytes[end + 4..].to_vec() };
+    answer.body = String::from_utf8_lossy(&body).into_owned();
+    answer
+}
+
+/// Takes the lines with the lengths of the pieces out.
+fn unchunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(end) = rest.windows(2).position(|w| w == b"\r\n") {
+        let length =
+            std::str::from_utf8(&rest[..end]).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        let (piece, tail) = rest[end + 2..].split_at(length.expect("a length in hex digits"));
+        out.extend_from_slice(piece);
+        rest = &tail[2..];
+    }
+    out
 }

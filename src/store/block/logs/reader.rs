@@ -1,0 +1,249 @@
+//! One file of log lines: open it, ask its index, read row groups.
+//!
+//! The index, the page indexes and the footer lie together at the file's end and are read with one request.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
+
+use super::index::{LogIndex, Segment};
+use super::tokens::TokenPart;
+use super::writer::LogPlace;
+use crate::error::{Error, Result};
+use crate::model::Labels;
+use crate::runtime::Objects;
+use crate::store::block::cache::ScanCache;
+use crate::store::block::format::{damaged, verify};
+
+/// What a hostile tag may ask for: index, page indexes and footer of a file.
+const TAIL_LIMIT: u64 = 1 << 30;
+
+/// Columns that a reader wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogColumns(u8);
+
+impl LogColumns {
+    /// Nothing but the number of rows.
+    pub const NONE: Self = Self(0);
+    /// The time.
+    pub const TIMESTAMP: Self = Self(1);
+    /// The severity.
+    pub const SEVERITY: Self = Self(2);
+    /// The line.
+    pub const BODY: Self = Self(4);
+    /// The trace.
+    pub const TRACE_ID: Self = Self(8);
+    /// The span.
+    pub const SPAN_ID: Self = Self(16);
+    /// The rest of the line's metadata.
+    pub const ATTRIBUTES: Self = Self(32);
+    /// All of them.
+    pub const ALL: Self = Self(63);
+
+    /// Those of both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are wanted.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The columns' names in the files.
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        const NAMES: [(LogColumns, &str); 7] = [
+            (LogColumns::TIMESTAMP, "timestamp"),
+            (LogColumns::TIMESTAMP, "timestamp_ns_rest"),
+            (LogColumns::SEVERITY, "severity"),
+            (LogColumns::BODY, "body"),
+            (LogColumns::TRACE_ID, "trace_id"),
+            (LogColumns::SPAN_ID, "span_id"),
+            (LogColumns::ATTRIBUTES, "attributes"),
+        ];
+        NAMES.into_iter().filter(move |(column, _)| self.has(*column)).map(|(_, name)| name)
+    }
+}
+
+/// An opened file.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    objects: Objects,
+    path: Arc<str>,
+    cache: ScanCache,
+    /// Names the file in the cache.
+    number: u64,
+    index: LogIndex,
+    footer: ArrowReaderMetadata,
+}
+
+impl LogFile {
+    /// Opens a file by the tags of its `add` action, or finds it in the cache.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` when the file is not what the tag promises; `Unsupported` for a newer version.
+    pub(crate) async fn open(
+        objects: &Objects,
+        path: &str,
+        LogPlace { index: tag, footer_crc, size }: LogPlace,
+        cache: &ScanCache,
+    ) -> Result<Arc<Self>> {
+        if let Some(file) = cache.logs().get(path) {
+            return Ok(file);
+        }
+        let at_file = |e: Error| e.with("file", path);
+        let tail = size.checked_sub(tag.offset).filter(|tail| tag.length <= *tail && *tail <= TAIL_LIMIT);
+        if tail.is_none() {
+            return Err(at_file(damaged("the index tag is out of range")));
+        }
+        let bytes = objects.get_range(path, tag.offset..size).await.map_err(at_file)?;
+        let directory = usize::try_from(tag.length).expect("below the limit of the tail");
+        verify(&bytes[..directory], tag.crc, "the index of log lines").map_err(at_file)?;
+        verify(&bytes[directory..], footer_crc, "the footer").map_err(at_file)?;
+        let index = LogIndex::decode(&bytes[..directory]).map_err(at_file)?;
+        let mut decoder = ParquetMetaDataPushDecoder::try_new(size)
+            .map_err(unreadable)
+            .map_err(at_file)?
+            .with_page_index_policy(PageIndexPolicy::Optional);
+        decoder.push_range(tag.offset..size, bytes.clone()).map_err(unreadable).map_err(at_file)?;
+        let DecodeResult::Data(metadata) = decoder.try_decode().map_err(unreadable).map_err(at_file)? else {
+            return Err(at_file(damaged("the footer lies in front of the index")));
+        };
+        let groups = metadata.num_row_groups();
+        let footer = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new());
+        let footer = footer.map_err(unreadable).map_err(at_file)?;
+        let rows = |group: usize| footer.metadata().row_group(group).num_rows();
+        let fits = groups == index.groups.len()
+            && index.groups.iter().enumerate().all(|(at, group)| i64::from(group.rows()) == rows(at));
+        if !fits {
+            return Err(at_file(damaged("index and footer tell of other row groups")));
+        }
+        let (number, path) = (cache.file_number(), Arc::<str>::from(path));
+        let weight = bytes.len() * 4 + 1_024;
+        let (objects, cache) = (objects.clone(), cache.clone());
+        let file = Arc::new(Self { objects, path, cache, number, index, footer });
+        file.cache.logs().insert(Arc::clone(&file.path), Arc::clone(&file), weight);
+        Ok(file)
+    }
+
+    /// The object's path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The streams in file order.
+    pub(crate) fn streams(&self) -> &[Labels] {
+        &self.index.streams
+    }
+
+    /// Number of row groups.
+    pub(crate) fn groups(&self) -> usize {
+        self.index.groups.len()
+    }
+
+    /// The streams of a row group and where their lines are.
+    pub(crate) fn segments(&self, group: usize) -> &[Segment] {
+        &self.index.groups[group].segments
+    }
+
+    /// Which of some row groups may have a line that contains all needles.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the file; what the object store says.
+    pub(crate) async fn may_contain(&self, groups: &[usize], needles: &[String]) -> Result<Vec<usize>> {
+        if needles.is_empty() {
+            return Ok(groups.to_vec());
+        }
+        let mut parts: Vec<Option<Arc<TokenPart>>> =
+            groups.iter().map(|group| self.cache.tokens().get(&(self.number, *group))).collect();
+        let missing: Vec<usize> = (0..groups.len()).filter(|at| parts[*at].is_none()).collect();
+        if !missing.is_empty() {
+            let ranges: Vec<_> = missing.iter().map(|at| self.tokens_at(groups[*at])).collect();
+            let read = self.objects.get_ranges(&self.path, &ranges).await?;
+            for (at, bytes) in missing.into_iter().zip(read) {
+                parts[at] =
+                    Some(self.keep_tokens(groups[at], &bytes).map_err(|e| e.with("file", &self.path))?);
+            }
+        }
+        let survives = |part: &Option<Arc<TokenPart>>| {
+            part.as_ref().is_none_or(|part| needles.iter().all(|needle| part.may_contain(needle)))
+        };
+        Ok(groups.iter().zip(&parts).filter(|(_, part)| survives(part)).map(|(group, _)| *group).collect())
+    }
+
+    fn tokens_at(&self, group: usize) -> std::ops::Range<u64> {
+        let place = self.index.groups[group].tokens;
+        place.offset..place.offset.saturating_add(u64::from(place.length))
+    }
+
+    fn keep_tokens(&self, group: usize, bytes: &[u8]) -> Result<Arc<TokenPart>> {
+        verify(bytes, self.index.groups[group].tokens.crc, "the tokens of a row group")?;
+        let part = Arc::new(TokenPart::decode(bytes)?);
+        self.cache.tokens().insert((self.number, group), Arc::clone(&part), part.weight());
+        Ok(part)
+    }
+
+    /// Begins to read some rows of a row group: `ranges` ascend and do not overlap.
+    ///
+    /// # Errors
+    /// `Corrupt` when the footer does not fit the columns.
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        group: usize,
+        ranges: impl Iterator<Item = std::ops::Range<usize>>,
+        columns: LogColumns,
+        batch_rows: usize,
+    ) -> Result<LogGroup> {
+        let total = self.index.groups[group].rows() as usize;
+        let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.names());
+        let decoder = ParquetPushDecoderBuilder::new_with_metadata(self.footer.clone())
+            .with_row_groups(vec![group])
+            .with_row_selection(RowSelection::from_consecutive_ranges(ranges, total))
+            .with_projection(mask)
+            .with_batch_size(batch_rows)
+            .build();
+        Ok(LogGroup { decoder: decoder.map_err(|e| self.named(e))?, file: Arc::clone(self) })
+    }
+
+    fn named(&self, error: ParquetError) -> Error {
+        unreadable(error).with("file", &self.path)
+    }
+}
+
+fn unreadable(error: ParquetError) -> Error {
+    Error::corrupt("not a readable Parquet file").during("read log lines").caused_by(error)
+}
+
+/// Rows of a row group on their way.
+#[derive(Debug)]
+pub(crate) struct LogGroup {
+    decoder: ParquetPushDecoder,
+    file: Arc<LogFile>,
+}
+
+impl LogGroup {
+    /// The next rows, under the columns' names in the files.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the file; what the object store says.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            match self.decoder.try_decode().map_err(|e| self.file.named(e))? {
+                DecodeResult::Data(batch) => return Ok(Some(batch)),
+                DecodeResult::Finished => return Ok(None),
+                DecodeResult::NeedsData(ranges) => {
+                    let data = self.file.objects.get_ranges(&self.file.path, &ranges).await;
+                    let data = data.map_err(|e| e.with("file", &self.file.path))?;
+                    self.decoder.push_ranges(ranges, data).map_err(|e| self.file.named(e))?;
+                }
+            }
+        }
+    }
+}
