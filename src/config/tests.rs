@@ -96,7 +96,6 @@ fn what_is_not_active_is_listed_by_name_and_line() -> Result<()> {
         ("remote_write", 10),
         ("scrape_configs[k8s].oauth2", 14),
         ("scrape_configs[k8s].kubernetes_sd_configs", 13),
-        ("scrape_configs[k8s].scrape_protocols: PrometheusProto", 15),
     ];
     let names = |list: &[(&str, u64)]| list.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&found), names(&expected));

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::{Histogram, Labels};
+
 /// A series in the store's registry. A `generation` that has moved on means the slot was given to another
 /// series; the store refuses the batch and the door resolves again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +23,12 @@ pub enum Timestamps {
     Each(Vec<i64>),
 }
 
+impl Default for Timestamps {
+    fn default() -> Self {
+        Self::Each(Vec::new())
+    }
+}
+
 impl Timestamps {
     /// The timestamp of a row.
     ///
@@ -34,31 +42,104 @@ impl Timestamps {
     }
 }
 
-/// Float samples and stale markers (values with the bits of [`super::STALE_NAN`]) of one request or scrape.
+/// One native histogram of a series. A stale series is marked by a float row, also where its samples are
+/// histograms.
+#[derive(Debug, Clone)]
+pub struct HistogramRow {
+    /// Whose.
+    pub series: Handle,
+    /// ms since 1970 UTC.
+    pub timestamp: i64,
+    /// What was counted.
+    pub histogram: Arc<Histogram>,
+}
+
+/// One exemplar of a series: an observation and where it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExemplarRow {
+    /// Whose.
+    pub series: Handle,
+    /// What was observed.
+    pub exemplar: Exemplar,
+}
+
+/// An observation and where it came from, a trace id among its labels as a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    /// ms since 1970 UTC.
+    pub timestamp: i64,
+    /// What was observed.
+    pub value: f64,
+    /// Its own labels, none of the series'.
+    pub labels: Labels,
+}
+
+impl Exemplar {
+    /// The longest label set that OpenMetrics allows, in characters of names and values.
+    pub const MAX_LABEL_CHARS: usize = 128;
+
+    /// The order in which a series' exemplars are kept; equal ones are one.
+    pub fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let by_time = self.timestamp.cmp(&other.timestamp);
+        by_time.then_with(|| self.value.total_cmp(&other.value)).then_with(|| self.labels.cmp(&other.labels))
+    }
+}
+
+/// What one request or scrape brings: float samples and stale markers (values with the bits of
+/// [`super::STALE_NAN`]), native histograms, exemplars.
 ///
 /// The batch is appended whole or not at all. Several rows of one series are allowed, in any order; of two
-/// rows with one timestamp the later one wins.
-#[derive(Debug, Clone)]
+/// rows with one timestamp the later one wins, and a histogram wins over a float.
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// One per row.
+    /// One per float row.
     pub series: Vec<Handle>,
-    /// Shared or one per row.
+    /// Shared or one per float row.
     pub timestamps: Timestamps,
-    /// One per row.
+    /// One per float row.
     pub values: Vec<f64>,
+    /// Native histograms.
+    pub histograms: Vec<HistogramRow>,
+    /// Exemplars.
+    pub exemplars: Vec<ExemplarRow>,
     /// What the request says about metrics; may be empty.
     pub metadata: Vec<MetricMetadata>,
 }
 
 impl Batch {
-    /// Number of rows.
+    /// Number of float rows.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there are no rows.
+    /// Number of rows of every sort.
+    pub fn rows(&self) -> usize {
+        self.values.len() + self.histograms.len() + self.exemplars.len()
+    }
+
+    /// Whether there are no rows of any sort.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.rows() == 0
+    }
+
+    /// The series of every row: floats, then histograms, then exemplars. This is how rows are numbered.
+    pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
+        let histograms = self.histograms.iter().map(|row| row.series);
+        let exemplars = self.exemplars.iter().map(|row| row.series);
+        self.series.iter().copied().chain(histograms).chain(exemplars)
+    }
+
+    /// Gives a row, numbered as in [`Self::handles`], another handle.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub fn rebind(&mut self, row: usize, handle: Handle) {
+        let (floats, histograms) = (self.series.len(), self.histograms.len());
+        match row.checked_sub(floats) {
+            None => self.series[row] = handle,
+            Some(at) if at < histograms => self.histograms[at].series = handle,
+            Some(at) => self.exemplars[at - histograms].series = handle,
+        }
     }
 }
 

@@ -15,14 +15,25 @@ pub enum Table {
     Metadata,
     /// Stale markers.
     Staleness,
+    /// Native histograms.
+    Histograms,
+    /// Exemplars.
+    Exemplars,
     /// Log lines.
     Logs,
 }
 
 impl Table {
     /// All of them in commit order: `samples` last, so that what it refers to is already there.
-    pub const COMMIT_ORDER: [Self; 5] =
-        [Self::Metadata, Self::Series, Self::Staleness, Self::Logs, Self::Samples];
+    pub const COMMIT_ORDER: [Self; 7] = [
+        Self::Metadata,
+        Self::Series,
+        Self::Staleness,
+        Self::Exemplars,
+        Self::Histograms,
+        Self::Logs,
+        Self::Samples,
+    ];
 
     /// The columns.
     pub fn schema(self) -> SchemaRef {
@@ -31,6 +42,8 @@ impl Table {
             Self::Series => series_schema(),
             Self::Metadata => metadata_schema(),
             Self::Staleness => staleness_schema(),
+            Self::Histograms => histograms_schema(),
+            Self::Exemplars => exemplars_schema(),
             Self::Logs => logs_schema(),
         }
     }
@@ -42,6 +55,8 @@ impl Table {
             Self::Series => "series",
             Self::Metadata => "metadata",
             Self::Staleness => "staleness",
+            Self::Histograms => "histograms",
+            Self::Exemplars => "exemplars",
             Self::Logs => "logs",
         }
     }
@@ -90,6 +105,40 @@ pub fn staleness_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
+/// `metric, series_id, timestamp`, then one native histogram: its counts, where its buckets are, and what is in
+/// them. Counts are absolute and of one bucket each.
+pub fn histograms_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let list = |name: &str, item: DataType| {
+            let item = Arc::new(Field::new("element", item, false));
+            Field::new(name, DataType::List(item), false)
+        };
+        let span = || {
+            let int = |name: &str| Field::new(name, DataType::Int32, false);
+            DataType::Struct(vec![int("offset"), int("length")].into())
+        };
+        let float = |name: &str| Field::new(name, DataType::Float64, false);
+        Arc::new(Schema::new(vec![
+            Field::new("metric", DataType::Utf8, false),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("timestamp", millis(), false),
+            float("count"),
+            float("sum"),
+            float("zero_count"),
+            float("zero_threshold"),
+            Field::new("schema", DataType::Int8, false),
+            Field::new("reset_hint", DataType::Int8, false),
+            Field::new("is_float", DataType::Boolean, false),
+            list("positive_spans", span()),
+            list("positive_counts", DataType::Float64),
+            list("negative_spans", span()),
+            list("negative_counts", DataType::Float64),
+            list("custom_bounds", DataType::Float64),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
 /// The columns that every file of log lines has; the table has one more, `label_<name>`, for each label that is a
 /// column (`docs/format.md`, "Logs").
 pub fn logs_schema() -> SchemaRef {
@@ -105,6 +154,23 @@ pub fn logs_schema() -> SchemaRef {
             Field::new("span_id", DataType::FixedSizeBinary(8), true),
             Field::new("labels", DataType::Map(Arc::new(text_pairs()), false), false),
             Field::new("attributes", DataType::Map(Arc::new(text_pairs()), false), false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// `metric, series_id, timestamp, value, labels`: one exemplar a row.
+pub fn exemplars_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let text = |name: &str| Field::new(name, DataType::Utf8, false);
+        let pair = DataType::Struct(vec![text("key"), text("value")].into());
+        let entries = Field::new("key_value", pair, false);
+        Arc::new(Schema::new(vec![
+            text("metric"),
+            Field::new("series_id", DataType::Int64, false),
+            Field::new("timestamp", millis(), false),
+            Field::new("value", DataType::Float64, false),
+            Field::new("labels", DataType::Map(Arc::new(entries), false), false),
         ]))
     });
     Arc::clone(&SCHEMA)

@@ -48,10 +48,10 @@ pub fn promql_tree(text: &str) -> Result<serde_json::Value> {
     promql::parse(text).map(|expr| promql::to_json(&expr))
 }
 
-/// Whether a query can be read.
+/// The matchers of each selector in a query, wherever it stands.
 ///
 /// # Errors
 /// `Syntax` with its place, in Prometheus' words.
-pub fn check_promql(text: &str) -> Result<()> {
-    promql::parse(text).map(drop)
+pub fn selectors(text: &str) -> Result<Vec<Vec<Matcher>>> {
+    Ok(promql::selectors(&promql::parse(text)?))
 }

@@ -20,6 +20,8 @@ pub struct CatalogueEntry {
     pub help: Arc<str>,
     /// Unit; may be empty.
     pub unit: Arc<str>,
+    /// Whether some series of it has native histograms.
+    pub has_histograms: bool,
     /// The first and the last UTC day with samples, in days since 1970.
     pub days: Option<(i32, i32)>,
 }
@@ -78,7 +80,15 @@ impl Catalogue {
                 entry.label_names.push(Arc::clone(name));
             }
         }
+        entry.has_histograms |= row.has_histograms;
         self.saw_day(&row.metric, row.day);
+    }
+
+    /// Notes that a metric has native histograms.
+    pub(in crate::store) fn saw_histograms(&mut self, metric: &Arc<str>) {
+        if self.entries.get(metric).is_none_or(|entry| !entry.has_histograms) {
+            self.entry(metric).has_histograms = true;
+        }
     }
 
     /// Widens a metric's days. Returns whether the day was outside what was known.

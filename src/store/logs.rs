@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::block::{IndexTag, LogFile, LogPlace, ScanCache};
+use super::buffer::Split;
 use super::catalog::{DataFile, Ground};
 use super::sequencer::{Append, Message};
 use super::wal::{Class, LogParts, Positions};
 use super::{Appended, Store};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, FilePosition, LogBatch, Tenant, Timestamps, time};
+use crate::model::{Batch, FilePosition, LogBatch, Tenant, time};
 
 /// The tag of a file of log lines that guards what lies behind its index: page indexes and footer.
 pub(in crate::store) const FOOTER_CRC: &str = "quipu.footer_crc";
@@ -40,14 +41,9 @@ impl Store {
             let error = Error::new(Kind::Limit, "the positions of too many files are kept");
             return Err(error.with("limit", Positions::LIMIT));
         }
-        let none = Batch {
-            series: Vec::new(),
-            timestamps: Timestamps::Each(Vec::new()),
-            values: Vec::new(),
-            metadata: Vec::new(),
-        };
         let logs = Some(Box::new(LogParts { parts, position }));
-        let ask = |reply| Message::Append(Append { tenant, batch: none, split: None, logs, reply });
+        let (batch, split) = (Batch::default(), Split::default());
+        let ask = |reply| Message::Append(Box::new(Append { tenant, batch, split, logs, reply }));
         match self.inner.sequencer.ask(ask).await?? {
             Appended::Stored => Ok(()),
             Appended::Resolve(_) => Err(Error::internal("log lines have no handles to resolve")),

@@ -28,11 +28,14 @@ use std::sync::{Arc, Mutex};
 pub use block::{CacheCounts, LogColumns};
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use scan::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
-pub use scan::{SelectedSeries, Selection, SelectionCounts, SeriesReader, SeriesRows, Tombstone};
+pub use scan::{
+    SelectedSeries, Selection, SelectionCounts, SeriesExemplars, SeriesReader, SeriesRows, Tombstone,
+};
 pub use sequencer::Appended;
 pub use settings::{StoreSettings, WalSync};
 pub use snapshot::Snapshot;
 
+use buffer::{Classes, Split};
 use jobs::{Flusher, Merger};
 use metrics::StoreMetrics;
 use sequencer::{Append, Message, SequencerHandle};
@@ -135,9 +138,9 @@ impl Store {
     /// much waits for the object store: then nothing was stored and the same batch may be sent again.
     pub async fn append(&self, tenant: &Tenant, batch: Batch) -> Result<Appended> {
         let limit = self.inner.settings.max_batch_rows;
-        if batch.len() > limit {
+        if batch.rows() > limit {
             let error = Error::new(Kind::Limit, "too many samples in one request");
-            return Err(error.with("samples", batch.len()).with("limit", limit));
+            return Err(error.with("samples", batch.rows()).with("limit", limit));
         }
         if batch.is_empty() && batch.metadata.is_empty() {
             return Ok(Appended::Stored);
@@ -145,7 +148,7 @@ impl Store {
         self.check_room()?;
         let split = self.split(&batch)?;
         let tenant = self.inner.tenants.get_or_create(tenant);
-        let ask = |reply| Message::Append(Append { tenant, batch, split, logs: None, reply });
+        let ask = |reply| Message::Append(Box::new(Append { tenant, batch, split, logs: None, reply }));
         self.inner.sequencer.ask(ask).await?
     }
 
@@ -230,24 +233,38 @@ impl Store {
         Ok(())
     }
 
-    /// The numbers of the backfill rows and of the others; `None` when all rows are live.
-    fn split(&self, batch: &Batch) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
+    /// Which rows are backfill, and whether all times are accepted.
+    fn split(&self, batch: &Batch) -> Result<Split> {
         let today = time::day_of(self.inner.ground.clock.now_ms());
         let is_old = |timestamp: i64| time::day_of(timestamp) < today - 1;
-        let rows = u32::try_from(batch.len()).expect("the row limit is below 2^32");
-        match &batch.timestamps {
+        let samples = match &batch.timestamps {
+            Timestamps::Shared(_) if batch.values.is_empty() => None,
             Timestamps::Shared(timestamp) => {
                 self.accepts(*timestamp)?;
-                Ok(is_old(*timestamp).then(|| ((0..rows).collect(), Vec::new())))
+                let rows = u32::try_from(batch.len()).expect("the row limit is below 2^32");
+                is_old(*timestamp).then(|| ((0..rows).collect(), Vec::new()))
             }
-            Timestamps::Each(timestamps) => {
-                timestamps.iter().try_for_each(|timestamp| self.accepts(*timestamp))?;
-                if !timestamps.iter().any(|timestamp| is_old(*timestamp)) {
-                    return Ok(None);
-                }
-                Ok(Some((0..rows).partition(|row| is_old(timestamps[*row as usize]))))
-            }
+            Timestamps::Each(timestamps) => self.classes(timestamps, |time| *time, is_old)?,
+        };
+        Ok(Split {
+            samples,
+            histograms: self.classes(&batch.histograms, |row| row.timestamp, is_old)?,
+            exemplars: self.classes(&batch.exemplars, |row| row.exemplar.timestamp, is_old)?,
+        })
+    }
+
+    fn classes<T>(
+        &self,
+        rows: &[T],
+        time: impl Fn(&T) -> i64,
+        is_old: impl Fn(i64) -> bool,
+    ) -> Result<Classes> {
+        rows.iter().try_for_each(|row| self.accepts(time(row)))?;
+        if !rows.iter().any(|row| is_old(time(row))) {
+            return Ok(None);
         }
+        let count = u32::try_from(rows.len()).expect("the row limit is below 2^32");
+        Ok(Some((0..count).partition(|row| is_old(time(&rows[*row as usize])))))
     }
 
     /// Flushes classes, in their order: live first, as a backfill row came after the live row that it replaces.

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::buffer::Rows;
+use super::buffer::{Part, Picked, Rows};
 use super::metrics::StoreMetrics;
 use super::tenants::{TenantState, Tenants};
-use super::wal::{Class, Definition, Replayed, ReplayedBody, ReplayedSegment, SamplesBody, Wal};
+use super::wal::{
+    Class, Definition, ExemplarsBody, HistogramsBody, Replayed, ReplayedBody, ReplayedSegment, SamplesBody,
+    Wal,
+};
 use crate::error::{Error, Result};
-use crate::model::{Batch, Handle, LabelsRef, Table, Tenant};
+use crate::model::{Batch, ExemplarRow, Handle, HistogramRow, LabelsRef, Table, Tenant};
 
 /// What a replay found.
 #[derive(Debug, Default, Clone, Copy)]
@@ -60,25 +63,37 @@ fn replay_segment(
     let mut references = References::new(segment.definitions);
     for record in segment.records {
         let Replayed { sequence, class, body } = record;
+        let owner = match &body {
+            ReplayedBody::Samples(body) => Some((&body.tenant, Table::Samples)),
+            ReplayedBody::Histograms(body) => Some((&body.tenant, Table::Histograms)),
+            ReplayedBody::Exemplars(body) => Some((&body.tenant, Table::Exemplars)),
+            ReplayedBody::Logs(body) => Some((&body.tenant, Table::Logs)),
+            ReplayedBody::Position(..) | ReplayedBody::Metadata(..) => None,
+        };
+        if owner.is_some_and(|(tenant, table)| sequence <= stored(committed, tenant, class, table)) {
+            recovery.already_stored += 1;
+            continue;
+        }
         match body {
             ReplayedBody::Samples(body) => {
-                if sequence <= committed(&body.tenant, class, Table::Samples) {
-                    recovery.already_stored += 1;
-                    continue;
-                }
                 let tenant = tenants.get_or_create(&body.tenant);
                 recovery.rows += body.values.len();
                 let batch = references.batch(&tenant, sequence, body)?;
-                let mut registry = tenant.registry.write().expect("no holder of this lock panics");
-                let active = tenant.active(class);
-                let mut buffer = active.write().expect("no holder of this lock panics");
-                buffer.apply(sequence, Rows { batch: &batch, only: None }, &mut registry);
+                tenant.apply(class, sequence, Part::Samples(Rows { batch: &batch, only: None }));
+            }
+            ReplayedBody::Histograms(body) => {
+                let tenant = tenants.get_or_create(&body.tenant);
+                recovery.rows += body.rows.len();
+                let rows = references.histograms(&tenant, sequence, body)?;
+                tenant.apply(class, sequence, Part::Histograms(Picked { all: &rows, only: None }));
+            }
+            ReplayedBody::Exemplars(body) => {
+                let tenant = tenants.get_or_create(&body.tenant);
+                recovery.rows += body.rows.len();
+                let rows = references.exemplars(&tenant, sequence, body)?;
+                tenant.apply(class, sequence, Part::Exemplars(Picked { all: &rows, only: None }));
             }
             ReplayedBody::Logs(body) => {
-                if sequence <= committed(&body.tenant, class, Table::Logs) {
-                    recovery.already_stored += 1;
-                    continue;
-                }
                 recovery.lines += body.batch.len();
                 let active = tenants.get_or_create(&body.tenant).active(class);
                 active.write().expect("no holder of this lock panics").apply_logs(sequence, &body.batch);
@@ -96,6 +111,21 @@ fn replay_segment(
         }
     }
     Ok(())
+}
+
+/// The sequence up to which a table has everything of a class. A flush without histograms or exemplars leaves their
+/// tables alone: then the samples, which are committed last, tell how far it went.
+fn stored(
+    committed: &dyn Fn(&Tenant, Class, Table) -> u64,
+    tenant: &Tenant,
+    class: Class,
+    table: Table,
+) -> u64 {
+    let own = committed(tenant, class, table);
+    match table {
+        Table::Histograms | Table::Exemplars => own.max(committed(tenant, class, Table::Samples)),
+        _ => own,
+    }
 }
 
 /// What references mean while a segment is walked: the last definition at or before a record, or, when the
@@ -120,7 +150,32 @@ impl References {
         for reference in &body.references {
             series.push(self.handle(tenant, sequence, *reference)?);
         }
-        Ok(Batch { series, timestamps: body.timestamps, values: body.values, metadata: Vec::new() })
+        Ok(Batch { series, timestamps: body.timestamps, values: body.values, ..Batch::default() })
+    }
+
+    fn histograms(
+        &mut self,
+        tenant: &Arc<TenantState>,
+        sequence: u64,
+        body: HistogramsBody,
+    ) -> Result<Vec<HistogramRow>> {
+        let rows = body.rows.into_iter().map(|(reference, timestamp, histogram)| {
+            let series = self.handle(tenant, sequence, reference)?;
+            Ok(HistogramRow { series, timestamp, histogram })
+        });
+        rows.collect()
+    }
+
+    fn exemplars(
+        &mut self,
+        tenant: &Arc<TenantState>,
+        sequence: u64,
+        body: ExemplarsBody,
+    ) -> Result<Vec<ExemplarRow>> {
+        let rows = body.rows.into_iter().map(|(reference, exemplar)| {
+            Ok(ExemplarRow { series: self.handle(tenant, sequence, reference)?, exemplar })
+        });
+        rows.collect()
     }
 
     fn handle(&mut self, tenant: &Arc<TenantState>, sequence: u64, reference: u32) -> Result<Handle> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::buffer::Rows;
+use super::buffer::{Classes, Part, Picked, Rows, Split};
 use super::catalog::Ground;
 use super::tenants::{TenantState, Tenants};
 use super::wal::{Class, LogParts, Request, Wal};
@@ -32,7 +32,7 @@ const SYNC_PACE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(in crate::store) enum Message {
     /// Write, apply, acknowledge.
-    Append(Append),
+    Append(Box<Append>),
     /// Freeze every tenant's buffers of some classes. The answer is the last sequence: no row of them up to it
     /// is in an active buffer any more.
     Freeze { classes: &'static [Class], reply: oneshot::Sender<u64> },
@@ -47,8 +47,8 @@ pub(in crate::store) enum Message {
 pub(in crate::store) struct Append {
     pub(in crate::store) tenant: Arc<TenantState>,
     pub(in crate::store) batch: Batch,
-    /// Row numbers of backfill rows and of the others, when a batch has both or only backfill.
-    pub(in crate::store) split: Option<(Vec<u32>, Vec<u32>)>,
+    /// Which rows are backfill.
+    pub(in crate::store) split: Split,
     /// Log lines; then there are no samples.
     pub(in crate::store) logs: Option<Box<LogParts>>,
     pub(in crate::store) reply: oneshot::Sender<Result<Appended>>,
@@ -61,7 +61,7 @@ impl Append {
     /// How much of a full group it is, in rows.
     fn weight(&self) -> usize {
         let logs = self.logs.as_ref().map_or(0, |logs| logs.lines() + logs.bytes() / BYTES_PER_ROW);
-        self.batch.len() + logs
+        self.batch.rows() + logs
     }
 }
 
@@ -70,7 +70,8 @@ impl Append {
 pub enum Appended {
     /// The rows are durable and visible.
     Stored,
-    /// Nothing was written: the handles of these rows are stale. Resolve them again and append again.
+    /// Nothing was written: the handles of these rows (numbered as [`Batch::handles`] does) are stale. Resolve
+    /// them again and append again.
     Resolve(Vec<usize>),
 }
 
@@ -143,7 +144,7 @@ impl Sequencer {
             while let Some(message) = next.take() {
                 match message {
                     Message::Append(append) => {
-                        group.push(append);
+                        group.push(*append);
                         self.fill(&mut group, &mut incoming, &mut next).await;
                         self.write(std::mem::take(&mut group)).await;
                     }
@@ -176,7 +177,7 @@ impl Sequencer {
             match incoming.try_recv() {
                 Ok(Message::Append(append)) => {
                     rows += append.weight();
-                    group.push(append);
+                    group.push(*append);
                 }
                 Ok(message) => {
                     *other = Some(message);
@@ -215,7 +216,7 @@ impl Sequencer {
             Ok(sequences) => {
                 self.ground.faults.at(FaultPoint::AppendLogged).await;
                 for (append, sequences) in group.into_iter().zip(sequences) {
-                    self.metrics.appended(append.batch.len());
+                    self.metrics.appended(append.batch.rows());
                     self.metrics
                         .appended_lines
                         .add(append.logs.as_ref().map_or(0, |logs| logs.lines()) as u64);
@@ -276,8 +277,8 @@ fn refuse_stale(group: Vec<Append>) -> Vec<Append> {
     for append in group {
         let stale: Vec<usize> = {
             let registry = super::tenants::read(&append.tenant.registry);
-            let rows = append.batch.series.iter().enumerate();
-            rows.filter(|(_, handle)| registry.get(**handle).is_none()).map(|(row, _)| row).collect()
+            let rows = append.batch.handles().enumerate();
+            rows.filter(|(_, handle)| registry.get(*handle).is_none()).map(|(row, _)| row).collect()
         };
         if stale.is_empty() {
             good.push(append);
@@ -288,16 +289,32 @@ fn refuse_stale(group: Vec<Append>) -> Vec<Append> {
     good
 }
 
-fn parts(append: &Append) -> Vec<(Class, Rows<'_>)> {
-    let batch = &append.batch;
-    let all = match &append.split {
-        None => vec![(Class::Live, Rows { batch, only: None })],
-        Some((backfill, live)) => vec![
-            (Class::Live, Rows { batch, only: Some(live) }),
-            (Class::Backfill, Rows { batch, only: Some(backfill) }),
-        ],
+fn parts(append: &Append) -> Vec<(Class, Part<'_>)> {
+    let (batch, split) = (&append.batch, &append.split);
+    let samples = |only| Part::Samples(Rows { batch, only });
+    let histograms = |only| Part::Histograms(Picked { all: &batch.histograms, only });
+    let exemplars = |only| Part::Exemplars(Picked { all: &batch.exemplars, only });
+    let mut all = by_class(&split.samples, samples).to_vec();
+    if !batch.histograms.is_empty() {
+        all.extend(by_class(&split.histograms, histograms));
+    }
+    if !batch.exemplars.is_empty() {
+        all.extend(by_class(&split.exemplars, exemplars));
+    }
+    all.retain(|(_, part)| part.len() > 0);
+    all
+}
+
+/// The part of each class; those without rows are dropped by the caller.
+fn by_class<'a>(
+    classes: &'a Classes,
+    part: impl Fn(Option<&'a [u32]>) -> Part<'a>,
+) -> [(Class, Part<'a>); 2] {
+    let (live, backfill) = match classes {
+        None => (None, &[][..]),
+        Some((backfill, live)) => (Some(&live[..]), &backfill[..]),
     };
-    all.into_iter().filter(|(_, rows)| rows.len() > 0).collect()
+    [(Class::Live, part(live)), (Class::Backfill, part(Some(backfill)))]
 }
 
 fn write_group(wal: &mut Wal, group: &[Append], sync: bool) -> Result<Vec<Vec<u64>>> {
@@ -320,11 +337,8 @@ fn write_group(wal: &mut Wal, group: &[Append], sync: bool) -> Result<Vec<Vec<u6
 
 fn apply(append: &Append, sequences: &[u64]) {
     let mut sequences = sequences.iter();
-    for ((class, rows), sequence) in parts(append).into_iter().zip(sequences.by_ref()) {
-        let buffer = append.tenant.active(class);
-        let mut registry = append.tenant.registry.write().expect("no holder of this lock panics");
-        let mut buffer = buffer.write().expect("no holder of this lock panics");
-        buffer.apply(*sequence, rows, &mut registry);
+    for ((class, part), sequence) in parts(append).into_iter().zip(sequences.by_ref()) {
+        append.tenant.apply(class, *sequence, part);
     }
     if let Some(logs) = &append.logs {
         for ((class, batch), sequence) in logs.parts.iter().zip(sequences) {

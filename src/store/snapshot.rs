@@ -10,7 +10,10 @@ use super::block::{BlockFile, IndexTag, ScanCache};
 use super::catalog::{Ground, Version};
 use super::catalogue::Catalogue;
 use super::logs::open_log_file;
-use super::scan::{self, LogInput, LogQuery, LogSelection, RankedFile, Selection, SelectionInput, Tombstone};
+use super::scan::{
+    self, ExemplarInput, LogInput, LogQuery, LogSelection, RankedFile, Selection, SelectionInput,
+    SeriesExemplars, Tombstone,
+};
 use super::tenants::{Layer, TenantState, read};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -32,6 +35,8 @@ struct Inner {
     principal: Principal,
     layers: Vec<Layer>,
     samples: Option<(String, Arc<Version>)>,
+    histograms: Option<(String, Arc<Version>)>,
+    exemplars: Option<(String, Arc<Version>)>,
     logs: Option<(String, Arc<Version>)>,
     catalogue: Arc<Catalogue>,
     tombstones: Arc<[Tombstone]>,
@@ -58,17 +63,19 @@ impl Snapshot {
         // The order matters: see the module's head.
         let layers = state.map(TenantState::layers).unwrap_or_default();
         let tables = state.and_then(TenantState::tables);
-        let files_of = |table| {
-            let log = tables.as_ref()?.log(table);
-            Some((log.folder().to_owned(), log.snapshot()))
-        };
-        let (samples, logs) = (files_of(Table::Samples), files_of(Table::Logs));
+        let [samples, histograms, exemplars, logs] =
+            [Table::Samples, Table::Histograms, Table::Exemplars, Table::Logs].map(|table| {
+                let log = tables.as_ref()?.log(table);
+                Some((log.folder().to_owned(), log.snapshot()))
+            });
         let catalogue = state.map(TenantState::catalogue).unwrap_or_default();
         let inner = Inner {
             tenant: tenant.clone(),
             principal: principal.clone(),
             layers,
             samples,
+            histograms,
+            exemplars,
             logs,
             catalogue,
             tombstones,
@@ -126,6 +133,26 @@ impl Snapshot {
         to_ms: i64,
     ) -> Result<BTreeSet<String>> {
         scan::label_values(name, self.input(matchers, from_ms, to_ms).await?).await
+    }
+
+    /// The exemplars of the matching series in `from_ms..=to_ms`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::select`].
+    pub async fn exemplars(
+        &self,
+        mut matchers: Vec<Matcher>,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<SeriesExemplars>> {
+        let inner = &self.inner;
+        matchers.extend(inner.principal.visible.iter().cloned());
+        let layers = inner.layers.iter();
+        let layers =
+            layers.map(|layer| read(&layer.buffer).exemplars(&matchers, layer.watermark, from, to)).collect();
+        let files = self.open_files(inner.exemplars.as_ref(), from, to).await?;
+        let tombstones = inner.tombstones.to_vec();
+        scan::exemplars(ExemplarInput { files, layers, matchers, from, to, tombstones }).await
     }
 
     /// The log lines that match and lie in the query's time range.
@@ -189,12 +216,18 @@ impl Snapshot {
             })
             .filter(|layer| !layer.runs.is_empty())
             .collect();
-        let files = self.open_files(from, to).await?;
+        let mut files = self.open_files(inner.samples.as_ref(), from, to).await?;
+        files.extend(self.open_files(inner.histograms.as_ref(), from, to).await?);
         Ok(SelectionInput { files, layers, matchers, from, to, tombstones: inner.tombstones.to_vec() })
     }
 
-    async fn open_files(&self, from: i64, to: i64) -> Result<Vec<RankedFile>> {
-        let Some((folder, version)) = &self.inner.samples else { return Ok(Vec::new()) };
+    async fn open_files(
+        &self,
+        table: Option<&(String, Arc<Version>)>,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<RankedFile>> {
+        let Some((folder, version)) = table else { return Ok(Vec::new()) };
         let mut files = Vec::new();
         for file in version.files() {
             let tags = &file.tags;
@@ -203,7 +236,7 @@ impl Snapshot {
             }
             let path = format!("{folder}/{}", file.path);
             let Some(place) = tags.index else {
-                let text = "a samples file without quipu's index; it was rewritten by another program";
+                let text = "a file without quipu's index; it was rewritten by another program";
                 return Err(Error::corrupt(text).with("file", path));
             };
             let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };

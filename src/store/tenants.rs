@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use super::buffer::{Buffer, Registry};
+use super::buffer::{Buffer, Part, Registry};
 use super::catalogue::Catalogue;
 use super::tables::Tables;
 use super::wal::{Class, Positions};
@@ -54,6 +54,23 @@ impl TenantState {
     /// The buffer being filled.
     pub(in crate::store) fn active(&self, class: Class) -> SharedBuffer {
         Arc::clone(&read(&self.layers)[&class].active)
+    }
+
+    /// Puts the rows of one record into the active buffer.
+    pub(in crate::store) fn apply(&self, class: Class, sequence: u64, part: Part<'_>) {
+        let buffer = self.active(class);
+        let fresh = {
+            let mut registry = self.registry.write().expect("no holder of this lock panics");
+            let mut buffer = buffer.write().expect("no holder of this lock panics");
+            buffer.apply_part(sequence, part, &mut registry)
+        };
+        if !fresh.is_empty() {
+            self.update_catalogue(|catalogue| {
+                for metric in &fresh {
+                    catalogue.saw_histograms(metric);
+                }
+            });
+        }
     }
 
     /// Puts an empty buffer in place of the active one and keeps the old one among the frozen.

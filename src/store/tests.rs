@@ -1,5 +1,6 @@
 //! The store as a whole: what is appended comes back from buffers, from files, after a restart and a crash.
 
+mod histograms;
 mod logs;
 
 use std::path::Path;
@@ -43,7 +44,7 @@ async fn write(store: &Store, series: &[(&str, &str)], rows: &[(i64, f64)]) {
             series: vec![handle; rows.len()],
             timestamps: Timestamps::Each(rows.iter().map(|row| row.0).collect()),
             values: rows.iter().map(|row| row.1).collect(),
-            metadata: Vec::new(),
+            ..Batch::default()
         };
         assert_eq!(store.append(&tenant, batch).await.unwrap(), Appended::Stored);
     }
@@ -203,7 +204,7 @@ async fn a_full_disk_is_unavailable_and_recovers() {
         series: vec![handle],
         timestamps: Timestamps::Shared(NOW + 1),
         values: vec![2.0],
-        metadata: Vec::new(),
+        ..Batch::default()
     };
     let error = store.append(&tenant, batch()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");

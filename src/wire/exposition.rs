@@ -1,4 +1,5 @@
-//! What targets expose: the Prometheus text format 0.0.4 (and 1.0.0) and OpenMetrics 1.0, pulled line by line.
+//! What targets expose: the Prometheus text format 0.0.4 (and 1.0.0) and OpenMetrics 1.0, pulled line by line;
+//! protobuf in a file of its own.
 //!
 //! ```text
 //!   http_requests_total{code="200",path="/"} 1027 1395066363000
@@ -10,6 +11,7 @@
 //! nothing; [`SampleLine::labels`] checks and decodes the labels, once, when the cache does not know the text.
 //! A raw line feed never stands inside a label value (both formats escape it), so a line is a line.
 
+pub mod protobuf;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -27,12 +29,6 @@ use super::{openmetrics, text};
 use crate::error::{Error, Result};
 use crate::model::MetricType;
 
-/// The `Accept` header of a scrape: what Prometheus asks for without native histograms.
-pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-application/openmetrics-text;version=0.0.1;q=0.5,\
-text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -40,10 +36,12 @@ pub enum Format {
     Text,
     /// `application/openmetrics-text`. Timestamps are seconds; the body ends with `# EOF`.
     OpenMetrics,
+    /// `application/vnd.google.protobuf`: [`protobuf::for_each`] reads it, not [`Parser`].
+    Protobuf,
 }
 
 impl Format {
-    /// The format of a `Content-Type` header. `None` for anything else (protobuf, HTML, an empty header), where
+    /// The format of a `Content-Type` header. `None` for anything else (HTML, an empty header), where
     /// `fallback_scrape_protocol` decides.
     pub fn from_content_type(header: &str) -> Option<Self> {
         let media_type = header.split(';').next().unwrap_or("").trim();
@@ -51,6 +49,8 @@ impl Format {
             Some(Self::OpenMetrics)
         } else if media_type.eq_ignore_ascii_case("text/plain") {
             Some(Self::Text)
+        } else if media_type.eq_ignore_ascii_case("application/vnd.google.protobuf") {
+            Some(Self::Protobuf)
         } else {
             None
         }
@@ -192,7 +192,8 @@ impl<'a> Parser<'a> {
     pub fn next_event(&mut self) -> Result<Option<Event<'a>>> {
         while let Some(line) = self.take_line()? {
             let parsed = match self.format {
-                Format::Text => text::parse_line(line),
+                // Protobuf has no lines; whoever hands it over hears of it at the first one.
+                Format::Text | Format::Protobuf => text::parse_line(line),
                 Format::OpenMetrics => openmetrics::parse_line(line),
             };
             let parsed = parsed.map_err(|complaint| self.refuse(&complaint))?;

@@ -1,5 +1,6 @@
 //! Pure codecs, bytes to rows and back: one protocol a file. No I/O, no async; limits come in as arguments.
 
+mod buckets;
 mod coding;
 pub mod exposition;
 pub mod json;

@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(CUT_OFF)?;
         self.rest = rest;
         Ok(taken)
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
 
     /// Seven bits a byte, the lowest first; at most ten bytes.
     #[inline]
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
         let (first, rest) = self.rest.split_first().ok_or(CUT_OFF)?;
         if *first < 0x80 {
             self.rest = rest;

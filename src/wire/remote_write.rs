@@ -7,18 +7,19 @@
 //!
 //! What is wrong with the bytes is an error of the whole body; what is wrong with one series (a label twice, no
 //! name, a limit) is an error of that series, so that its neighbours can be stored. Nothing is allocated per
-//! series. Exemplars and native histograms are counted and skipped. Version 2.0 is another message and not read.
+//! series of floats. Version 2.0 is another message and not read.
 
 mod encode;
+mod histogram;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{SeriesToWrite, encode};
+pub use encode::{RichSeries, SeriesToWrite, encode, encode_rich};
 
 use super::limits::{Limits, abridge};
 use super::protobuf::{Fields, Malformed, Value};
 use crate::error::{Error, Kind, Result};
-use crate::model::{METRIC_NAME, MetricType, push_pair};
+use crate::model::{Exemplar, Histogram, METRIC_NAME, MetricType, push_pair};
 
 /// Decompresses a body into `out`, which is overwritten and may be reused.
 ///
@@ -43,10 +44,8 @@ pub struct SeriesRef<'r, 'a> {
     pub raw_labels: &'a [u8],
     /// Timestamp in ms since 1970 and value, as sent; stale markers among them.
     pub samples: &'r [(i64, f64)],
-    /// How many exemplars it has.
-    pub exemplars: usize,
-    /// How many native histograms it has.
-    pub histograms: usize,
+    exemplars: &'r [&'a [u8]],
+    histograms: &'r [&'a [u8]],
     limits: &'a Limits,
 }
 
@@ -101,11 +100,11 @@ impl<'a> WriteRequest<'a> {
     /// `Invalid` when the bytes are not a `WriteRequest`. Series in front of the damage have been visited by
     /// then: the caller must not have stored them yet.
     pub fn for_each_series(&self, mut visit: impl FnMut(SeriesRef<'_, 'a>) -> Result<()>) -> Result<()> {
-        let mut samples = Vec::new();
+        let mut rows = SeriesRows::default();
         let mut fields = Fields::new(self.message);
         while let Some((number, value)) = fields.next_field().map_err(|e| damaged("WriteRequest", e))? {
             if number == 1 {
-                let series = bytes(value).and_then(|message| self.series(message, &mut samples));
+                let series = bytes(value).and_then(|message| self.series(message, &mut rows));
                 visit(series.map_err(|e| damaged("TimeSeries", e))?)?;
             }
         }
@@ -115,10 +114,12 @@ impl<'a> WriteRequest<'a> {
     fn series<'r>(
         &self,
         message: &'a [u8],
-        samples: &'r mut Vec<(i64, f64)>,
+        rows: &'r mut SeriesRows<'a>,
     ) -> Result<SeriesRef<'r, 'a>, Malformed> {
+        let SeriesRows { samples, exemplars, histograms } = rows;
         samples.clear();
-        let (mut exemplars, mut histograms) = (0, 0);
+        exemplars.clear();
+        histograms.clear();
         let (mut labels_start, mut labels_end) = (None, 0);
         let mut fields = Fields::new(message);
         loop {
@@ -131,8 +132,8 @@ impl<'a> WriteRequest<'a> {
                     labels_end = message.len() - fields.remaining();
                 }
                 2 => samples.push(sample(bytes(value)?)?),
-                3 => exemplars += 1,
-                4 => histograms += 1,
+                3 => exemplars.push(bytes(value)?),
+                4 => histograms.push(bytes(value)?),
                 _ => {}
             }
         }
@@ -161,7 +162,39 @@ impl<'a> WriteRequest<'a> {
     }
 }
 
+/// The rows of a series as they are read; reused from series to series.
+#[derive(Default)]
+struct SeriesRows<'a> {
+    samples: Vec<(i64, f64)>,
+    exemplars: Vec<&'a [u8]>,
+    histograms: Vec<&'a [u8]>,
+}
+
 impl<'a> SeriesRef<'_, 'a> {
+    /// Number of rows of every sort.
+    pub fn rows(&self) -> usize {
+        self.samples.len() + self.histograms.len() + self.exemplars.len()
+    }
+
+    /// The native histograms and their timestamps (ms since 1970), stale markers among them; not yet checked
+    /// ([`Histogram::check`]).
+    ///
+    /// # Errors
+    /// `Invalid` when the bytes are not a histogram: an error of the whole body.
+    pub fn histograms(&self) -> impl Iterator<Item = Result<(i64, Histogram)>> + '_ {
+        let read = |message: &&[u8]| histogram::histogram(message).map_err(|e| damaged("Histogram", e));
+        self.histograms.iter().map(read)
+    }
+
+    /// The exemplars; the inner error is of one exemplar: its labels are malformed or too long.
+    ///
+    /// # Errors
+    /// `Invalid` when the bytes are not an exemplar: an error of the whole body.
+    pub fn exemplars(&self) -> impl Iterator<Item = Result<Result<Exemplar>>> + '_ {
+        let read = |message: &&[u8]| histogram::exemplar(message, self.limits);
+        self.exemplars.iter().map(move |message| read(message).map_err(|e| damaged("Exemplar", e)))
+    }
+
     /// Checks and decodes the labels into `out`; unsorted labels are sorted, empty values are dropped.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ async fn append(store: &Store, metric: &str, labels: &[(&str, &str)], rows: Vec<
     let handle = store.resolve(&Tenant::default(), metric, labels.as_ref()).expect("a handle");
     let (timestamps, values): (Vec<i64>, Vec<f64>) = rows.into_iter().unzip();
     let series = vec![handle; values.len()];
-    let batch = Batch { series, timestamps: Timestamps::Each(timestamps), values, metadata: Vec::new() };
+    let batch = Batch { series, timestamps: Timestamps::Each(timestamps), values, ..Batch::default() };
     store.append(&Tenant::default(), batch).await.expect("room");
 }
 

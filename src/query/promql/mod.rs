@@ -18,6 +18,7 @@ mod parser;
 mod pretty;
 mod print;
 mod quote;
+mod selectors;
 mod span;
 mod token;
 
@@ -38,6 +39,7 @@ pub(in crate::query) use duration::resolve as resolve_durations;
 pub(in crate::query) use json::to_json;
 pub(in crate::query) use pretty::pretty;
 pub(in crate::query) use quote::quote;
+pub(in crate::query) use selectors::selectors;
 pub(in crate::query) use span::Span;
 
 /// The longest query, in bytes. Everything that grows with the text is bounded by it.

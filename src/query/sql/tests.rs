@@ -32,7 +32,7 @@ async fn append(store: &Store, metric: &str, labels: &[(&str, &str)], rows: Rows
         series: vec![handle; rows.len()],
         timestamps: Timestamps::Each(rows.iter().map(|row| row.0).collect()),
         values: rows.iter().map(|row| row.1).collect(),
-        metadata: Vec::new(),
+        ..Batch::default()
     };
     store.append(&tenant, batch).await.expect("room");
 }

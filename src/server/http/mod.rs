@@ -11,6 +11,7 @@
 mod admission;
 mod answer;
 mod catalogue;
+mod exemplars;
 mod features;
 mod federate;
 mod full_labels;
@@ -234,7 +235,7 @@ fn api(door: &Arc<Door>) -> Router<Arc<Door>> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
-        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/format_query", get(query::format).post(query::format))
         .route("/parse_query", get(query::parse).post(query::parse))
         .route("/read", post(read::read))

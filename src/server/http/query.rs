@@ -1,4 +1,4 @@
-//! `/query`, `/query_range`, `/query_exemplars`: PromQL questions in Prometheus' form.
+//! `/query`, `/query_range`: PromQL questions in Prometheus' form.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,6 @@ use super::outgoing::streamed;
 use super::params::{Form, parse_duration, quote};
 use super::reply::{ApiError, Reply, invalid_parameter, json_body, json_bytes, query_error, success};
 use super::{Door, Rooms, answer};
-use crate::model::time::{MAX_TIME_MS, MIN_TIME_MS};
 use crate::query::{AnswerSeries, Question, Times};
 
 /// Points of one series in one answer: 60 s for a week, 1 h for a year.
@@ -112,16 +111,4 @@ pub(super) async fn format(form: Form) -> Reply {
 /// GET or POST `/parse_query`.
 pub(super) async fn parse(form: Form) -> Reply {
     success(crate::query::promql_tree(form.value("query")).map_err(query_error)?)
-}
-
-/// GET or POST `/query_exemplars`: none are kept yet. Grafana sends milliseconds here where seconds are meant.
-pub(super) async fn exemplars(State(door): State<Arc<Door>>, form: Form) -> Reply {
-    door.rooms()?;
-    let start = form.time_or("start", MIN_TIME_MS)?;
-    let end = form.time_or("end", MAX_TIME_MS)?;
-    if end < start {
-        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
-    }
-    crate::query::check_promql(form.value("query")).map_err(|e| ApiError::bad_data(e.to_string()))?;
-    success([(); 0])
 }

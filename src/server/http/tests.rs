@@ -3,6 +3,7 @@
 mod breadth;
 mod client;
 mod data;
+mod histograms;
 mod hostile;
 mod logs;
 
@@ -141,7 +142,7 @@ async fn a_day_is_merged_when_asked_for() {
     // Two files on each of two days: the day before 1970 and the first one of it.
     for time in [-2, -1, 1, 2] {
         let timestamps = Timestamps::Shared(time);
-        let batch = Batch { series: vec![series], timestamps, values: vec![1.0], metadata: Vec::new() };
+        let batch = Batch { series: vec![series], timestamps, values: vec![1.0], ..Batch::default() };
         store.append(&tenant, batch).await.expect("stored");
         store.flush().await.expect("flushed");
     }

@@ -10,16 +10,19 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::admission::{Admitted, admit, refusal};
-use super::params::quote;
 use super::reply::text_error;
 use super::{Door, Rooms};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, Handle, LabelsRef, MetricMetadata, Timestamps};
+use crate::model::{
+    Batch, ExemplarRow, Handle, Histogram, HistogramRow, LabelsRef, MetricMetadata, STALE_NAN, Timestamps,
+};
 use crate::runtime::Registry;
 use crate::store::Appended;
 use crate::wire::Limits;
 use crate::wire::remote_write::{LabelPairs, SeriesRef, WriteRequest, decompress};
 
+/// Bytes of memory of one request's native histograms: a bucket may be one byte of the body and eight in memory.
+const HISTOGRAM_BYTES: usize = 256 << 20;
 /// How many refused series and samples a 400 names.
 const NAMED: usize = 5;
 /// How often handles are resolved again before the request is given up.
@@ -136,12 +139,21 @@ impl Refused {
 struct Rows {
     /// Canonical labels and metric of each series that has rows.
     series: Vec<(String, Vec<u8>)>,
-    /// The series of each row.
-    of: Vec<usize>,
-    handles: Vec<Handle>,
+    /// The series of each float row, histogram and exemplar.
+    of: [Vec<usize>; 3],
+    /// Times of the float rows.
     timestamps: Vec<i64>,
-    values: Vec<f64>,
-    metadata: Vec<MetricMetadata>,
+    batch: Batch,
+    /// Bytes of the histograms.
+    histogram_bytes: usize,
+}
+
+impl Rows {
+    /// The series of a row, numbered as [`Batch::handles`] does.
+    fn series_of(&self, row: usize) -> &(String, Vec<u8>) {
+        let at = self.of.iter().flatten().nth(row).expect("the store numbers the rows of the batch");
+        &self.series[*at]
+    }
 }
 
 async fn store(rooms: &Rooms, body: &[u8], limits: &Limits) -> Result<Refused> {
@@ -149,20 +161,16 @@ async fn store(rooms: &Rooms, body: &[u8], limits: &Limits) -> Result<Refused> {
     decompress(body, limits, &mut message)?;
     let (mut rows, refused) = collect(rooms, &WriteRequest::new(&message, limits))?;
     drop(message);
+    rows.batch.timestamps = Timestamps::Each(std::mem::take(&mut rows.timestamps));
     for _ in 0..TRIES {
-        let batch = Batch {
-            series: rows.handles.clone(),
-            timestamps: Timestamps::Each(rows.timestamps.clone()),
-            values: rows.values.clone(),
-            metadata: rows.metadata.clone(),
-        };
-        match rooms.store.append(&rooms.tenant, batch).await? {
+        match rooms.store.append(&rooms.tenant, rows.batch.clone()).await? {
             Appended::Stored => return Ok(refused),
             Appended::Resolve(stale) => {
                 for row in stale {
-                    let (metric, labels) = &rows.series[rows.of[row]];
+                    let (metric, labels) = rows.series_of(row);
                     let labels = LabelsRef::trusted(labels);
-                    rows.handles[row] = rooms.store.resolve(&rooms.tenant, metric, labels)?;
+                    let handle = rooms.store.resolve(&rooms.tenant, metric, labels)?;
+                    rows.batch.rebind(row, handle);
                 }
             }
         }
@@ -175,19 +183,18 @@ fn collect(rooms: &Rooms, request: &WriteRequest<'_>) -> Result<(Rows, Refused)>
     let (mut rows, mut refused) = (Rows::default(), Refused::default());
     let mut labels = LabelPairs::default();
     request.for_each_series(|series| {
-        refused.total += series.samples.len() + series.histograms + series.exemplars;
+        refused.total += series.rows();
         match series.labels(&mut labels) {
             Ok(()) => rows.add(rooms, &series, &labels, &mut refused),
             Err(error) => {
-                let count = series.samples.len() + series.histograms + series.exemplars;
-                refused.add(count, || error.to_string());
+                refused.add(series.rows(), || error.to_string());
+                Ok(())
             }
         }
-        Ok(())
     })?;
     request.for_each_metadata(|metadata| {
         match metadata {
-            Ok(metadata) => rows.metadata.push(MetricMetadata {
+            Ok(metadata) => rows.batch.metadata.push(MetricMetadata {
                 metric: metadata.metric.into(),
                 kind: metadata.kind,
                 help: metadata.help.into(),
@@ -204,40 +211,81 @@ fn collect(rooms: &Rooms, request: &WriteRequest<'_>) -> Result<(Rows, Refused)>
 }
 
 impl Rows {
+    /// Takes the rows of a series.
+    ///
+    /// # Errors
+    /// When the whole body is to be refused: it is damaged, or its histograms take too much memory.
     fn add(
         &mut self,
         rooms: &Rooms,
         series: &SeriesRef<'_, '_>,
         labels: &LabelPairs<'_>,
         refused: &mut Refused,
-    ) {
-        let name = quote(labels.metric());
-        refused.add(series.histograms, || format!("not supported yet: native histograms (metric {name})"));
-        refused.add(series.exemplars, || format!("not supported yet: exemplars (metric {name})"));
-        if series.samples.is_empty() {
-            return;
+    ) -> Result<()> {
+        if series.rows() == 0 {
+            return Ok(());
         }
         let mut canonical = Vec::new();
         labels.push_canonical(&mut canonical);
         let shown = || format!("series {}{}", labels.metric(), LabelsRef::trusted(&canonical));
+        let mut refuse = |error: &Error| refused.add(1, || format!("{error}, {}", shown()));
         let handle = match rooms.store.resolve(&rooms.tenant, labels.metric(), LabelsRef::trusted(&canonical))
         {
             Ok(handle) => handle,
-            Err(error) => return refused.add(series.samples.len(), || format!("{error}, {}", shown())),
-        };
-        let before = self.values.len();
-        for (timestamp, value) in series.samples {
-            if let Err(error) = rooms.store.accepts(*timestamp) {
-                refused.add(1, || format!("{error}, {}", shown()));
-                continue;
+            Err(error) => {
+                (0..series.rows()).for_each(|_| refuse(&error));
+                return Ok(());
             }
-            self.of.push(self.series.len());
-            self.handles.push(handle);
-            self.timestamps.push(*timestamp);
-            self.values.push(*value);
+        };
+        let before = self.batch.rows();
+        for (timestamp, value) in series.samples {
+            match rooms.store.accepts(*timestamp) {
+                Ok(()) => self.push(handle, *timestamp, *value),
+                Err(error) => refuse(&error),
+            }
         }
-        if self.values.len() > before {
+        for histogram in series.histograms() {
+            let (timestamp, histogram) = histogram?;
+            match rooms.store.accepts(timestamp).and_then(|()| histogram.check()) {
+                Ok(()) => self.push_histogram(handle, timestamp, histogram)?,
+                Err(error) => refuse(&error),
+            }
+        }
+        for exemplar in series.exemplars() {
+            match exemplar?.and_then(|one| rooms.store.accepts(one.timestamp).map(|()| one)) {
+                Ok(exemplar) => {
+                    self.of[2].push(self.series.len());
+                    self.batch.exemplars.push(ExemplarRow { series: handle, exemplar });
+                }
+                Err(error) => refuse(&error),
+            }
+        }
+        if self.batch.rows() > before {
             self.series.push((labels.metric().to_owned(), canonical));
         }
+        Ok(())
+    }
+
+    fn push(&mut self, series: Handle, timestamp: i64, value: f64) {
+        self.of[0].push(self.series.len());
+        self.batch.series.push(series);
+        self.timestamps.push(timestamp);
+        self.batch.values.push(value);
+    }
+
+    fn push_histogram(&mut self, series: Handle, timestamp: i64, histogram: Histogram) -> Result<()> {
+        if histogram.is_stale_marker() {
+            self.push(series, timestamp, f64::from_bits(STALE_NAN));
+            return Ok(());
+        }
+        self.histogram_bytes += histogram.weight();
+        if self.histogram_bytes > HISTOGRAM_BYTES {
+            let text = "the native histograms of one request take too much memory; send fewer at a time";
+            return Err(Error::new(Kind::Limit, text).with("limit", HISTOGRAM_BYTES));
+        }
+        self.of[1].push(self.series.len());
+        let histogram = Arc::new(histogram);
+        self.batch.histograms.push(HistogramRow { series, timestamp, histogram });
+        Ok(())
     }
 }

@@ -72,7 +72,7 @@ impl Fetcher {
             self.read(response, target, body).await?;
         }
         Format::from_content_type(&content_type).or(self.fallback).ok_or_else(|| {
-            let message = "the body is neither text nor OpenMetrics and no fallback_scrape_protocol is set";
+            let message = "the body is neither text nor OpenMetrics nor protobuf and no fallback_scrape_protocol is set";
             Error::new(Kind::Unsupported, message).with("content type", content_type.escape_debug())
         })
     }
@@ -143,10 +143,9 @@ impl Fetcher {
 /// The `Accept` header in Prometheus' words: falling weights, anything at last.
 fn accept(protocols: &[Protocol], escaping: EscapingScheme) -> String {
     const HIGHEST: usize = 6;
-    let asked = protocols.iter().filter(|protocol| **protocol != Protocol::PrometheusProto);
     let mut parts = Vec::new();
     let mut weight = HIGHEST;
-    for protocol in asked {
+    for protocol in protocols {
         let escaping = match protocol {
             Protocol::PrometheusText100 | Protocol::OpenMetricsText100 => {
                 format!(";escaping={}", escaping.as_str())
@@ -276,6 +275,7 @@ mod tests {
              text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
         );
         let only = accept(&[Protocol::PrometheusProto, Protocol::PrometheusText004], EscapingScheme::Dots);
-        assert_eq!(only, "text/plain;version=0.0.4;q=0.6,*/*;q=0.5");
+        let protobuf = Protocol::PrometheusProto.media_type();
+        assert_eq!(only, format!("{protobuf};q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4"));
     }
 }

@@ -10,6 +10,7 @@
 mod cache;
 mod families;
 mod fetch;
+mod histograms;
 mod live;
 mod pool;
 mod report;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::cache::{Bound, Fate, Hit, Index, SeriesCache};
 use super::families::{Families, Said};
+use super::histograms::SeenExemplars;
 use super::report::{REPORTS, Report};
 use super::sample_labels;
 use super::sink::{Accepted, Sink};
@@ -21,12 +22,14 @@ use super::stats::Stats;
 use crate::error::{Error, Kind, Result};
 use crate::model::time::OLDEST_MS;
 use crate::model::{
-    Batch, Handle, LabelsRef, METRIC_NAME, MetricMetadata, MetricType, STALE_NAN, Timestamps,
+    Batch, ExemplarRow, Handle, HistogramRow, LabelsRef, METRIC_NAME, MetricMetadata, MetricType, STALE_NAN,
+    Timestamps,
 };
 use crate::source::label_set::LabelSet;
 use crate::source::settings::ScrapeSettings;
 use crate::source::target::Target;
 use crate::wire::Limits;
+use crate::wire::exposition::protobuf::{self, HistogramOptions, ProtobufEvent};
 use crate::wire::exposition::{Event, Format, LabelScratch, Parser, SampleLine};
 
 /// How far ahead of the scrape a timestamp in a body may lie; Prometheus' `maxAheadTime`.
@@ -39,8 +42,9 @@ const MAX_TRIES: usize = 4;
 pub(super) struct Memory {
     cache: SeriesCache,
     families: Families,
+    pub(super) exemplars: SeenExemplars,
     report: [Option<Handle>; REPORTS],
-    scratch: LabelScratch,
+    pub(super) scratch: LabelScratch,
     canonical: Vec<u8>,
     /// The rows of the last batch; kept for their memory.
     rows: Vec<Row>,
@@ -51,6 +55,7 @@ impl Memory {
         Self {
             cache: SeriesCache::new(),
             families: Families::default(),
+            exemplars: SeenExemplars::default(),
             report: [None; REPORTS],
             scratch: LabelScratch::default(),
             canonical: Vec::new(),
@@ -66,7 +71,7 @@ impl Memory {
 
 /// What a row of the batch stands for.
 #[derive(Debug, Clone, Copy)]
-enum Row {
+pub(super) enum Row {
     Watched(Index),
     Unwatched(Index),
     Stale(Index),
@@ -75,16 +80,31 @@ enum Row {
 
 /// A batch in the making.
 #[derive(Debug, Default)]
-struct Draft {
+pub(super) struct Draft {
     series: Vec<Handle>,
     values: Vec<f64>,
     /// Only where a row has a timestamp of its own.
     timestamps: Option<Vec<i64>>,
     rows: Vec<Row>,
+    histograms: Vec<HistogramRow>,
+    exemplars: Vec<ExemplarRow>,
+    /// What each histogram, and then each exemplar, stands for.
+    histogram_rows: Vec<Row>,
+    exemplar_rows: Vec<Row>,
     metadata: Vec<MetricMetadata>,
     prints: Vec<(u64, u64)>,
-    over_limit: bool,
-    counts: Counts,
+    /// The limit that was passed first: nothing of the body is stored.
+    pub(super) over_limit: Option<Error>,
+    pub(super) counts: Counts,
+}
+
+/// Where a sample goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) handle: Handle,
+    /// The timestamp in the body, if it counts.
+    pub(super) own: Option<i64>,
+    pub(super) row: Row,
 }
 
 /// What the report says about a body.
@@ -157,7 +177,7 @@ impl Probe {
         }
         let values = vec![f64::from_bits(STALE_NAN); series.len()];
         self.stats.stale(series.len());
-        let batch = Batch { series, timestamps: Timestamps::Shared(at_ms), values, metadata: Vec::new() };
+        let batch = Batch { series, timestamps: Timestamps::Shared(at_ms), values, ..Batch::default() };
         // Rows whose series the store has let go of since have no reader to tell.
         match self.sink.append(batch.clone()).await? {
             Accepted::Stored => Ok(()),
@@ -199,7 +219,8 @@ impl Probe {
         let mut gone = memory.cache.vanished(health.is_err());
         if !gone.is_empty() {
             // The same series may have come under another spelling of its line.
-            let present: HashSet<Handle> = draft.series.iter().copied().collect();
+            let histograms = draft.histograms.iter().map(|row| row.series);
+            let present: HashSet<Handle> = draft.series.iter().copied().chain(histograms).collect();
             gone.retain(|(_, handle)| !present.contains(handle));
             self.stats.stale(gone.len());
         }
@@ -240,7 +261,7 @@ impl Probe {
     fn resolve_again(&self, draft: &mut Draft, rows: &[usize]) -> Result<()> {
         let memory = &mut *self.memory();
         for row in rows {
-            let handle = match draft.rows[*row] {
+            let handle = match draft.row(*row) {
                 Row::Watched(index) | Row::Unwatched(index) | Row::Stale(index) => {
                     let mut labels = self.labels_of(memory, index)?;
                     let handle = resolve(&self.sink, &mut labels, &mut memory.canonical)?;
@@ -255,7 +276,7 @@ impl Probe {
                     *memory.report[number].insert(handle)
                 }
             };
-            draft.series[*row] = handle;
+            draft.rebind(*row, handle);
         }
         Ok(())
     }
@@ -283,13 +304,13 @@ impl Probe {
     /// The draft is stored.
     fn remember(&self, draft: &mut Draft) {
         let memory = &mut *self.memory();
-        for row in &draft.rows {
+        for row in draft.rows.iter().chain(&draft.histogram_rows) {
             if let Row::Watched(index) = row {
                 memory.cache.watch(*index);
             }
         }
         memory.families.sent(std::mem::take(&mut draft.prints));
-        self.stats.stored(draft.values.len());
+        self.stats.stored(draft.values.len() + draft.histograms.len());
     }
 
     fn end(&self, draft: Draft, good: bool) {
@@ -314,10 +335,39 @@ impl Draft {
         self.rows.push(row);
     }
 
+    pub(super) fn push_histogram(&mut self, histogram: HistogramRow, row: Row) {
+        self.histograms.push(histogram);
+        self.histogram_rows.push(row);
+    }
+
+    pub(super) fn push_exemplar(&mut self, exemplar: ExemplarRow, row: Row) {
+        self.exemplars.push(exemplar);
+        self.exemplar_rows.push(row);
+    }
+
+    /// What a row of the batch stands for, numbered as [`Batch::handles`] does.
+    fn row(&self, number: usize) -> Row {
+        let mut rows = self.rows.iter().chain(&self.histogram_rows).chain(&self.exemplar_rows);
+        *rows.nth(number).expect("the store numbers the rows of the batch")
+    }
+
+    fn rebind(&mut self, number: usize, handle: Handle) {
+        let (floats, histograms) = (self.series.len(), self.histograms.len());
+        match number.checked_sub(floats) {
+            None => self.series[number] = handle,
+            Some(at) if at < histograms => self.histograms[at].series = handle,
+            Some(at) => self.exemplars[at - histograms].series = handle,
+        }
+    }
+
     fn clear_rows(&mut self) {
         self.series.clear();
         self.values.clear();
         self.rows.clear();
+        self.histograms.clear();
+        self.histogram_rows.clear();
+        self.exemplars.clear();
+        self.exemplar_rows.clear();
         self.timestamps = None;
         self.metadata.clear();
         self.prints.clear();
@@ -330,73 +380,107 @@ impl Draft {
             series: self.series.clone(),
             timestamps: self.timestamps.clone().map_or(Timestamps::Shared(at_ms), Timestamps::Each),
             values: self.values.clone(),
+            histograms: self.histograms.clone(),
+            exemplars: self.exemplars.clone(),
             metadata: self.metadata.clone(),
         }
     }
 }
 
 /// The reading of one body.
-struct Reading<'a> {
-    probe: &'a Probe,
-    memory: &'a mut Memory,
-    draft: &'a mut Draft,
-    at_ms: i64,
+pub(super) struct Reading<'a> {
+    pub(super) probe: &'a Probe,
+    pub(super) memory: &'a mut Memory,
+    pub(super) draft: &'a mut Draft,
+    pub(super) at_ms: i64,
 }
 
 impl Reading<'_> {
     fn body(&mut self, format: Format, body: &[u8]) -> Result<()> {
         let limits = Limits::default();
         let mut said = Said::default();
-        let mut parser = Parser::new(body, format, &limits);
-        while let Some(event) = parser.next_event()? {
-            match event {
-                Event::Sample(line) => self.sample(&line, &said)?,
-                about => self.memory.families.note(&mut said, about),
+        if format == Format::Protobuf {
+            self.protobuf(body, &limits, &mut said)?;
+        } else {
+            let mut parser = Parser::new(body, format, &limits);
+            while let Some(event) = parser.next_event()? {
+                match event {
+                    Event::Sample(line) => self.sample(&line, &said)?,
+                    about => self.memory.families.note(&mut said, about),
+                }
             }
         }
         self.memory.families.finish(&mut said);
         (self.draft.metadata, self.draft.prints) = said.take();
-        if self.draft.over_limit {
-            let limit = self.probe.job.limits.samples;
-            return Err(Error::new(Kind::Limit, "sample limit exceeded").with("sample_limit", limit));
-        }
-        Ok(())
+        self.draft.over_limit.take().map_or(Ok(()), Err)
+    }
+
+    fn protobuf<'a>(&mut self, body: &'a [u8], limits: &Limits, said: &mut Said<'a>) -> Result<()> {
+        let histograms = &self.probe.job.histograms;
+        let options = HistogramOptions { native: histograms.native, classic: histograms.classic };
+        protobuf::for_each(body, limits, options, |event| match event {
+            ProtobufEvent::Sample(line) => self.sample(&line, said),
+            ProtobufEvent::Histogram(event) => {
+                let place = self.place(&event.line, said)?;
+                self.histogram(event, place)
+            }
+            ProtobufEvent::About(about) => {
+                self.memory.families.note(said, about);
+                Ok(())
+            }
+        })
     }
 
     fn sample(&mut self, line: &SampleLine<'_>, said: &Said<'_>) -> Result<()> {
         self.draft.counts.scraped += 1;
+        let Some(place) = self.place(line, said)? else { return Ok(()) };
+        self.draft.push(place.handle, line.value, (place.own, self.at_ms), place.row);
+        if line.exemplar.is_some() { self.exemplar(line, place) } else { Ok(()) }
+    }
+
+    /// Where the sample of a line goes; `None` when it is not stored.
+    fn place(&mut self, line: &SampleLine<'_>, said: &Said<'_>) -> Result<Option<Place>> {
         let probe = &self.probe.job.labels;
         let own = line.timestamp_ms.filter(|_| probe.honor_timestamps);
         let known = self.memory.cache.look_up(line.series);
         let Some(hit) = known.map_or_else(|| self.new_line(line, said), |hit| Ok(Some(hit)))? else {
-            return Ok(());
+            return Ok(None);
         };
-        let Fate::Series(handle) = hit.fate else { return Ok(()) };
+        let Fate::Series(handle) = hit.fate else { return Ok(None) };
         if known.is_some() {
             self.draft.counts.kept += 1;
         }
         if hit.repeated && own.is_none() {
             self.probe.stats.duplicate();
-            return Ok(());
+            return Ok(None);
         }
         if self.at_limit() {
-            self.draft.over_limit = true;
-            return Ok(());
+            self.pass_limit();
+            return Ok(None);
         }
-        if own.is_some_and(|own| own < OLDEST_MS || own > self.at_ms.saturating_add(AHEAD_MS)) {
+        if own.is_some_and(|own| !self.is_in_bounds(own)) {
             self.probe.stats.out_of_bounds();
-            return Ok(());
+            return Ok(None);
         }
         let watch = own.is_none() || probe.track_timestamps_staleness;
         let row = if watch { Row::Watched(hit.index) } else { Row::Unwatched(hit.index) };
-        self.draft.push(handle, line.value, (own, self.at_ms), row);
         self.draft.counts.added += usize::from(known.is_none());
-        Ok(())
+        Ok(Some(Place { handle, own, row }))
+    }
+
+    pub(super) fn is_in_bounds(&self, timestamp: i64) -> bool {
+        (OLDEST_MS..=self.at_ms.saturating_add(AHEAD_MS)).contains(&timestamp)
+    }
+
+    fn pass_limit(&mut self) {
+        let limit = self.probe.job.limits.samples;
+        let error = || Error::new(Kind::Limit, "sample limit exceeded").with("sample_limit", limit);
+        self.draft.over_limit.get_or_insert_with(error);
     }
 
     fn at_limit(&self) -> bool {
         let limit = self.probe.job.limits.samples;
-        limit > 0 && self.draft.values.len() >= limit
+        limit > 0 && self.draft.values.len() + self.draft.histograms.len() >= limit
     }
 
     /// A line that was never seen. `None` when it is dropped or over the limit, which must not fill the store's
@@ -418,7 +502,7 @@ impl Reading<'_> {
         };
         self.draft.counts.kept += 1;
         if self.at_limit() {
-            self.draft.over_limit = true;
+            self.pass_limit();
             return Ok(None);
         }
         let memory = &mut *self.memory;

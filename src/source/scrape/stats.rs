@@ -11,6 +11,7 @@ pub(super) struct Stats {
     stale: Counter,
     duplicates: Counter,
     out_of_bounds: Counter,
+    exemplars: Counter,
     pub(super) active: Gauge,
     pub(super) dropped: Gauge,
 }
@@ -38,6 +39,11 @@ impl Stats {
             ),
             duplicates: refused("duplicate"),
             out_of_bounds: refused("out_of_bounds"),
+            exemplars: registry.counter(
+                "quipu_scrape_exemplars_dropped_total",
+                "Exemplars with too long labels or a time out of bounds.",
+                &[],
+            ),
             active: targets("active"),
             dropped: targets("dropped"),
         }
@@ -53,6 +59,10 @@ impl Stats {
 
     pub(super) fn stale(&self, rows: usize) {
         self.stale.add(u64::try_from(rows).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn exemplar(&self) {
+        self.exemplars.inc();
     }
 
     pub(super) fn duplicate(&self) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::raw::{Inert, inert};
-use super::scrape::{Limits, Protocol, check_protocols};
+use super::scrape::{HistogramSettings, Limits, Protocol, check_protocols};
 use super::{At, EscapingScheme, Inactive, NameScheme, wrong};
 use crate::error::Result;
 use crate::model::setting::{ByteSize, Millis};
@@ -31,6 +31,9 @@ pub(crate) struct RawGlobal {
     metric_name_validation_scheme: Option<NameScheme>,
     metric_name_escaping_scheme: Option<EscapingScheme>,
     extra_scrape_metrics: Option<bool>,
+    scrape_native_histograms: Option<bool>,
+    #[serde(alias = "scrape_classic_histograms")]
+    always_scrape_classic_histograms: Option<bool>,
     /// Added to what leaves the server for other Prometheus servers.
     external_labels: Option<At<BTreeMap<String, String>>>,
     evaluation_interval: Option<Millis>,
@@ -38,9 +41,7 @@ pub(crate) struct RawGlobal {
     rule_query_offset: Option<Inert>,
     query_log_file: Option<Inert>,
     scrape_failure_log_file: Option<Inert>,
-    scrape_native_histograms: Option<Inert>,
     convert_classic_histograms_to_nhcb: Option<Inert>,
-    always_scrape_classic_histograms: Option<Inert>,
 }
 
 impl RawGlobal {
@@ -52,9 +53,7 @@ impl RawGlobal {
             rule_query_offset,
             query_log_file,
             scrape_failure_log_file,
-            scrape_native_histograms,
             convert_classic_histograms_to_nhcb,
-            always_scrape_classic_histograms,
         )
     }
 }
@@ -78,6 +77,8 @@ pub struct GlobalSettings {
     pub escaping_scheme: Option<EscapingScheme>,
     /// Whether three more `scrape_*` series are written.
     pub extra_scrape_metrics: bool,
+    /// Which histograms every scrape stores.
+    pub histograms: GlobalHistograms,
     /// Labels of this server, `$VARIABLES` replaced.
     pub external_labels: BTreeMap<String, String>,
 }
@@ -93,12 +94,28 @@ impl Default for GlobalSettings {
             name_scheme: NameScheme::Utf8,
             escaping_scheme: None,
             extra_scrape_metrics: false,
+            histograms: GlobalHistograms::default(),
             external_labels: BTreeMap::new(),
         }
     }
 }
 
+/// The part of [`HistogramSettings`] that can be said for all jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GlobalHistograms {
+    /// As in [`HistogramSettings`].
+    pub native: bool,
+    /// As in [`HistogramSettings`].
+    pub classic: bool,
+}
+
 impl GlobalSettings {
+    /// The settings of a job that says nothing about histograms.
+    pub(super) fn histograms(&self) -> HistogramSettings {
+        let GlobalHistograms { native, classic } = self.histograms;
+        HistogramSettings { native, classic, ..HistogramSettings::default() }
+    }
+
     /// Checks what the user wrote; `variable` reads the environment.
     ///
     /// # Errors
@@ -133,6 +150,10 @@ impl GlobalSettings {
             name_scheme: names,
             escaping_scheme: raw.metric_name_escaping_scheme,
             extra_scrape_metrics: raw.extra_scrape_metrics.unwrap_or(false),
+            histograms: GlobalHistograms {
+                native: raw.scrape_native_histograms.unwrap_or(false),
+                classic: raw.always_scrape_classic_histograms.unwrap_or(false),
+            },
             external_labels: external_labels(raw, names, variable)?,
         })
     }

@@ -11,14 +11,14 @@ mod names;
 mod raw;
 mod scrape;
 
-pub use global::GlobalSettings;
 pub(crate) use global::RawGlobal;
+pub use global::{GlobalHistograms, GlobalSettings};
 pub use http::{Credentials, HttpSettings, ProxySettings, Secret, TlsSettings, TlsVersion};
 pub(crate) use logs::FILENAME;
 pub use logs::{LogFileSettings, LogSettings, Multiline, StartPattern};
 pub use names::{EscapingScheme, NameScheme};
 pub(crate) use raw::{Inert, RawScrape, inert};
-pub use scrape::{FileSdSettings, Limits, ProbeLabels, Protocol, Scheme, ScrapeSettings};
+pub use scrape::{FileSdSettings, HistogramSettings, Limits, ProbeLabels, Protocol, Scheme, ScrapeSettings};
 
 use crate::error::{Error, Kind};
 

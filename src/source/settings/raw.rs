@@ -86,6 +86,12 @@ pub(crate) struct RawScrape {
     pub(crate) metric_relabel_configs: Option<Vec<Option<At<RawRule>>>>,
     pub(crate) static_configs: Option<Vec<RawStaticGroup>>,
     pub(crate) file_sd_configs: Option<Vec<At<RawFileSd>>>,
+    // Histograms.
+    pub(crate) scrape_native_histograms: Option<bool>,
+    #[serde(alias = "scrape_classic_histograms")]
+    pub(crate) always_scrape_classic_histograms: Option<bool>,
+    pub(crate) native_histogram_bucket_limit: Option<usize>,
+    pub(crate) native_histogram_min_bucket_factor: Option<f64>,
     // How to reach the target.
     pub(crate) basic_auth: Option<At<RawBasicAuth>>,
     pub(crate) authorization: Option<At<RawAuthorization>>,
@@ -102,11 +108,7 @@ pub(crate) struct RawScrape {
     pub(crate) enable_http2: Option<Inert>,
     pub(crate) proxy_connect_header: Option<Inert>,
     pub(crate) scrape_failure_log_file: Option<Inert>,
-    pub(crate) scrape_native_histograms: Option<Inert>,
-    pub(crate) always_scrape_classic_histograms: Option<Inert>,
     pub(crate) convert_classic_histograms_to_nhcb: Option<Inert>,
-    pub(crate) native_histogram_bucket_limit: Option<Inert>,
-    pub(crate) native_histogram_min_bucket_factor: Option<Inert>,
     pub(crate) aws_sd_configs: Option<Inert>,
     pub(crate) azure_sd_configs: Option<Inert>,
     pub(crate) consul_sd_configs: Option<Inert>,
@@ -149,12 +151,6 @@ impl RawScrape {
         found.extend(self.inactive_discoveries(&prefix));
         let server_name = self.tls_config.as_ref().and_then(|tls| tls.value.server_name);
         found.extend(server_name.map(|inert| inert.named(format!("{prefix}tls_config.server_name"))));
-        let protocols = self.scrape_protocols.as_ref();
-        let protobuf = protocols.filter(|list| list.value.contains(&Protocol::PrometheusProto));
-        found.extend(protobuf.map(|list| Inactive {
-            section: format!("{prefix}scrape_protocols: PrometheusProto"),
-            line: list.referenced.line(),
-        }));
         found
     }
 
@@ -166,11 +162,7 @@ impl RawScrape {
             enable_http2,
             proxy_connect_header,
             scrape_failure_log_file,
-            scrape_native_histograms,
-            always_scrape_classic_histograms,
             convert_classic_histograms_to_nhcb,
-            native_histogram_bucket_limit,
-            native_histogram_min_bucket_factor,
         )
     }
 

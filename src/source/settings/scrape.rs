@@ -16,7 +16,7 @@ use crate::source::relabel::{RawRule, Rule};
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Protocol {
-    /// Protobuf; known, but not asked for yet.
+    /// Protobuf: the only one with native histograms.
     PrometheusProto,
     /// Text 0.0.4.
     #[serde(rename = "PrometheusText0.0.4")]
@@ -35,6 +35,15 @@ pub enum Protocol {
 impl Protocol {
     /// What is asked for when the user does not say.
     pub const DEFAULT: [Self; 4] = [
+        Self::OpenMetricsText100,
+        Self::OpenMetricsText001,
+        Self::PrometheusText100,
+        Self::PrometheusText004,
+    ];
+
+    /// What is asked for when the user does not say but wants native histograms.
+    pub const WITH_HISTOGRAMS: [Self; 5] = [
+        Self::PrometheusProto,
         Self::OpenMetricsText100,
         Self::OpenMetricsText001,
         Self::PrometheusText100,
@@ -108,6 +117,19 @@ pub struct ProbeLabels {
     pub name_scheme: NameScheme,
 }
 
+/// What happens to the histograms that a target exposes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct HistogramSettings {
+    /// Native histograms are asked for and stored.
+    pub native: bool,
+    /// The classic buckets of what is stored as a native histogram are stored too.
+    pub classic: bool,
+    /// More buckets than this are made wider; 0 is no limit.
+    pub bucket_limit: usize,
+    /// Buckets that grow by less are made wider; 0 is no limit.
+    pub min_bucket_factor: f64,
+}
+
 /// One `file_sd_configs` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSdSettings {
@@ -148,6 +170,8 @@ pub struct ScrapeSettings {
     pub limits: Limits,
     /// What happens to samples.
     pub labels: ProbeLabels,
+    /// What happens to histograms.
+    pub histograms: HistogramSettings,
     /// Rules for targets.
     pub relabel: Vec<Rule>,
     /// Targets that are written down.
@@ -165,7 +189,7 @@ impl ScrapeSettings {
             job: job.into(),
             interval: global.scrape_interval,
             timeout: global.scrape_timeout,
-            protocols: default_protocols(global),
+            protocols: default_protocols(global, global.histograms.native),
             fallback: None,
             escaping: global.escaping_scheme.unwrap_or_else(|| fitting(global.name_scheme)),
             metrics_path: "/metrics".to_owned(),
@@ -182,6 +206,7 @@ impl ScrapeSettings {
                 metric_relabel: Vec::new(),
                 name_scheme: global.name_scheme,
             },
+            histograms: global.histograms(),
             relabel: Vec::new(),
             static_groups: Vec::new(),
             file_sd: Vec::new(),
@@ -203,10 +228,12 @@ impl ScrapeSettings {
         let names = raw.metric_name_validation_scheme.unwrap_or(global.name_scheme);
         let relabel = rules(raw.relabel_configs.as_deref(), names, "target", line)?;
         let defaults = Self::new(job, global);
+        let histograms = histograms(raw, defaults.histograms);
         Ok(Self {
             interval,
             timeout,
-            protocols: protocols(raw, global)?,
+            protocols: protocols(raw, global, histograms.native)?,
+            histograms,
             fallback: raw.fallback_scrape_protocol.as_ref().map(|at| at.value),
             escaping: escaping(at, global, names)?,
             metrics_path: raw.metrics_path.clone().unwrap_or(defaults.metrics_path),
@@ -246,11 +273,20 @@ impl ScrapeSettings {
     }
 }
 
-fn default_protocols(global: &GlobalSettings) -> Vec<Protocol> {
-    if global.scrape_protocols.is_empty() {
-        Protocol::DEFAULT.to_vec()
-    } else {
-        global.scrape_protocols.clone()
+fn default_protocols(global: &GlobalSettings, native: bool) -> Vec<Protocol> {
+    match &global.scrape_protocols[..] {
+        [] if native => Protocol::WITH_HISTOGRAMS.to_vec(),
+        [] => Protocol::DEFAULT.to_vec(),
+        own => own.to_vec(),
+    }
+}
+
+fn histograms(raw: &RawScrape, global: HistogramSettings) -> HistogramSettings {
+    HistogramSettings {
+        native: raw.scrape_native_histograms.unwrap_or(global.native),
+        classic: raw.always_scrape_classic_histograms.unwrap_or(global.classic),
+        bucket_limit: raw.native_histogram_bucket_limit.unwrap_or(0),
+        min_bucket_factor: raw.native_histogram_min_bucket_factor.unwrap_or(0.0),
     }
 }
 
@@ -264,8 +300,8 @@ fn interval_and_timeout(raw: &RawScrape, global: &GlobalSettings, job: &str) -> 
     Ok((interval, timeout.map_or_else(|| global.scrape_timeout.min(interval), |at| at.value)))
 }
 
-fn protocols(raw: &RawScrape, global: &GlobalSettings) -> Result<Vec<Protocol>> {
-    let Some(at) = &raw.scrape_protocols else { return Ok(default_protocols(global)) };
+fn protocols(raw: &RawScrape, global: &GlobalSettings, native: bool) -> Result<Vec<Protocol>> {
+    let Some(at) = &raw.scrape_protocols else { return Ok(default_protocols(global, native)) };
     check_protocols(at)?;
     Ok(at.value.clone())
 }

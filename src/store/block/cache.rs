@@ -11,6 +11,7 @@ use super::format::{Column, PageSection};
 use super::logs::{LogFile, TokenPart};
 use super::postings::Postings;
 use super::reader::BlockFile;
+use crate::model::{Exemplar, Histogram};
 
 /// Limits of a [`ScanCache`], bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +66,22 @@ pub(crate) enum Page {
     Times(Arc<Vec<i64>>),
     /// Values.
     Values(Arc<Vec<f64>>),
+    /// Native histograms.
+    Histograms(Arc<Vec<Arc<Histogram>>>),
+    /// Exemplars.
+    Exemplars(Arc<Vec<Exemplar>>),
 }
 
 impl Page {
     pub(super) fn weight(&self) -> usize {
+        let label_bytes = |one: &Exemplar| size_of::<Exemplar>() + 16 + one.labels.as_bytes().len();
         let rows = match self {
-            Self::Times(times) => times.len(),
-            Self::Values(values) => values.len(),
+            Self::Times(times) => times.len() * 8,
+            Self::Values(values) => values.len() * 8,
+            Self::Histograms(rows) => rows.iter().map(|row| row.weight()).sum(),
+            Self::Exemplars(rows) => rows.iter().map(label_bytes).sum(),
         };
-        rows * 8 + 64
+        rows + 64
     }
 }
 

@@ -13,10 +13,12 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::format::{PageCodec, PageEncoding};
 use super::page::{ChunkBytes, PageSink};
-use super::writer::PAGE_ROWS;
 
 /// In a slice of start timestamps: this row has none.
 pub(crate) const NO_START: i64 = i64::MIN;
+
+/// More values than any page has.
+const ONE_PAGE: usize = 1 << 30;
 
 /// Encoding and compression of one column.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +30,7 @@ pub(super) struct Codec {
 }
 
 impl Codec {
-    /// Properties under which the encoder makes one page of each call (at most [`PAGE_ROWS`] rows).
+    /// Properties under which the encoder makes one page of each call, however many values it brings.
     pub(super) fn properties(self) -> Result<WriterPropertiesPtr, ParquetError> {
         let encoding = match self.encoding {
             PageEncoding::Plain => Encoding::PLAIN,
@@ -44,7 +46,7 @@ impl Codec {
             .set_encoding(encoding)
             .set_compression(compression)
             .set_statistics_enabled(EnabledStatistics::Page)
-            .set_write_batch_size(PAGE_ROWS)
+            .set_write_batch_size(ONE_PAGE)
             .set_data_page_row_count_limit(1)
             .set_data_page_size_limit(usize::MAX);
         Ok(Arc::new(properties.build()))

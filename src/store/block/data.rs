@@ -9,6 +9,7 @@ use super::cache::Page;
 use super::decode::PageDecoder;
 use super::format::{Column, ColumnPages, PageEntry, damaged};
 use super::reader::{BlockFile, to_usize};
+use super::wide_decode;
 use crate::error::{Error, Result};
 
 /// Pages nearer to each other than this are read with one range: a request costs more than the bytes between.
@@ -34,8 +35,8 @@ pub(crate) struct PagePart {
 /// A page that must be fetched.
 struct Wanted {
     key: ColumnPage,
-    column: ColumnPages,
-    entry: PageEntry,
+    /// The Parquet columns that it is made of, in file order, each with its page.
+    leaves: Vec<(ColumnPages, PageEntry)>,
     rows: usize,
 }
 
@@ -83,7 +84,7 @@ impl BlockFile {
                 None => missing.push(self.wanted(*key).await?),
             }
         }
-        missing.sort_unstable_by_key(|page| page.entry.offset);
+        missing.sort_unstable_by_key(Wanted::offset);
         let (ranges, places) = coalesce(&missing);
         if ranges.is_empty() {
             return Ok(found);
@@ -93,7 +94,7 @@ impl BlockFile {
             if at % PAGES_PER_TURN == PAGES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
-            let length = to_usize(u64::from(page.entry.length));
+            let length = to_usize(page.end() - page.offset());
             let bytes: &Bytes = &parts[range];
             let bytes = bytes.get(offset..offset + length).ok_or_else(|| damaged("a page is cut off"));
             let decoded =
@@ -111,29 +112,56 @@ impl BlockFile {
     async fn wanted(&self, key: ColumnPage) -> Result<Wanted> {
         let (column, (group, page)) = key;
         let section = self.section(to_usize(u64::from(group))).await?;
-        let pages = section.column(column);
-        let entry = pages.pages[to_usize(u64::from(page))];
+        let leaves = section
+            .columns
+            .get(column.leaves())
+            .ok_or_else(|| self.named(damaged("a column is asked for that rows of this sort do not have")))?;
+        let leaf = |pages: &ColumnPages| {
+            let column = ColumnPages { encoding: pages.encoding, codec: pages.codec, pages: Vec::new() };
+            (column, pages.pages[to_usize(u64::from(page))])
+        };
         let directory = self.directory();
         let group_rows = directory.groups[to_usize(u64::from(group))].rows;
         let rows = directory.page_rows.min(group_rows - page * directory.page_rows);
-        let column = ColumnPages { encoding: pages.encoding, codec: pages.codec, pages: Vec::new() };
-        Ok(Wanted { key, column, entry, rows: to_usize(u64::from(rows)) })
+        Ok(Wanted { key, leaves: leaves.iter().map(leaf).collect(), rows: to_usize(u64::from(rows)) })
     }
 
     fn page_error(&self, error: Error, page: &Wanted) -> Error {
-        self.named(error.with("column", page.name()).with("offset", page.entry.offset))
+        self.named(error.with("column", page.name()).with("offset", page.offset()))
     }
 }
 
 impl Wanted {
+    /// File offset of the first byte.
+    fn offset(&self) -> u64 {
+        self.leaves.iter().map(|(_, entry)| entry.offset).min().unwrap_or(0)
+    }
+
+    /// File offset behind the last byte.
+    fn end(&self) -> u64 {
+        let end = |entry: &PageEntry| entry.offset.saturating_add(u64::from(entry.length));
+        self.leaves.iter().map(|(_, entry)| end(entry)).max().unwrap_or(0)
+    }
+
+    /// Decodes the bytes from [`Self::offset`] to [`Self::end`].
     fn decode(&self, bytes: &[u8], decoder: &mut PageDecoder) -> Result<Page> {
-        let at = (&self.column, &self.entry);
-        let page = match self.key.0 {
-            Column::Timestamp => Page::Times(decoder.timestamps(at, bytes, self.rows)?.into()),
-            Column::Value => Page::Values(decoder.values(at, bytes, self.rows)?.into()),
-            Column::Start => Page::Times(decoder.starts(at, bytes, self.rows)?.into()),
-        };
-        Ok(page)
+        let mut pages = Vec::with_capacity(self.leaves.len());
+        for leaf in &self.leaves {
+            let start = to_usize(leaf.1.offset - self.offset());
+            let page = bytes.get(start..start + to_usize(u64::from(leaf.1.length)));
+            pages.push((leaf.clone(), page.ok_or_else(|| damaged("a page is cut off"))?));
+        }
+        let ((column, entry), first) = pages.first().ok_or_else(|| damaged("a page without columns"))?;
+        let at = (column, entry);
+        Ok(match self.key.0 {
+            Column::Timestamp => Page::Times(decoder.timestamps(at, first, self.rows)?.into()),
+            Column::Value => Page::Values(decoder.values(at, first, self.rows)?.into()),
+            Column::Start => Page::Times(decoder.starts(at, first, self.rows)?.into()),
+            Column::Histogram => {
+                Page::Histograms(wide_decode::histograms(&pages, decoder, self.rows)?.into())
+            }
+            Column::Exemplar => Page::Exemplars(wide_decode::exemplars(&pages, decoder, self.rows)?.into()),
+        })
     }
 
     fn name(&self) -> &'static str {
@@ -141,6 +169,8 @@ impl Wanted {
             Column::Timestamp => "timestamp",
             Column::Value => "value",
             Column::Start => "start_timestamp",
+            Column::Histogram => "those of a histogram",
+            Column::Exemplar => "those of an exemplar",
         }
     }
 }
@@ -150,15 +180,15 @@ fn coalesce(pages: &[Wanted]) -> (Vec<Range<u64>>, Vec<(usize, usize)>) {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let mut places = Vec::with_capacity(pages.len());
     for page in pages {
-        let end = page.entry.offset.saturating_add(u64::from(page.entry.length));
+        let (offset, end) = (page.offset(), page.end());
         match ranges.last_mut() {
-            Some(last) if page.entry.offset <= last.end.saturating_add(COALESCE_GAP) => {
+            Some(last) if offset <= last.end.saturating_add(COALESCE_GAP) => {
                 last.end = last.end.max(end);
             }
-            _ => ranges.push(page.entry.offset..end),
+            _ => ranges.push(offset..end),
         }
         let at = ranges.len() - 1;
-        places.push((at, to_usize(page.entry.offset - ranges[at].start)));
+        places.push((at, to_usize(offset - ranges[at].start)));
     }
     (ranges, places)
 }

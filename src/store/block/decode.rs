@@ -48,14 +48,7 @@ impl PageDecoder {
         rows: usize,
     ) -> Result<Vec<f64>> {
         let body = self.body(at, bytes)?;
-        if body.len() != rows * 8 {
-            return Err(damaged("a page has another number of values than its rows"));
-        }
-        match at.0.encoding {
-            PageEncoding::ByteStreamSplit => Ok(split_streams(body, rows, f64::from_le_bytes)),
-            PageEncoding::Plain => Ok(plain(body, f64::from_le_bytes)),
-            PageEncoding::DeltaBinaryPacked => Err(damaged("floats are never stored as deltas")),
-        }
+        floats(at.0.encoding, body, rows)
     }
 
     /// A `start_timestamp` page: exactly `rows` values, [`NO_START`] where a row has none.
@@ -79,7 +72,7 @@ impl PageDecoder {
     }
 
     /// Checks a page and decompresses its body.
-    fn body<'a>(
+    pub(super) fn body<'a>(
         &'a mut self,
         (column, page): (&ColumnPages, &PageEntry),
         bytes: &'a [u8],
@@ -103,6 +96,18 @@ impl PageDecoder {
             return Err(damaged("a page decompresses to another length"));
         }
         Ok(&self.raw)
+    }
+}
+
+/// So many floats.
+pub(super) fn floats(encoding: PageEncoding, body: &[u8], rows: usize) -> Result<Vec<f64>> {
+    if body.len() != rows * 8 {
+        return Err(damaged("a page has another number of values than its rows"));
+    }
+    match encoding {
+        PageEncoding::ByteStreamSplit => Ok(split_streams(body, rows, f64::from_le_bytes)),
+        PageEncoding::Plain => Ok(plain(body, f64::from_le_bytes)),
+        PageEncoding::DeltaBinaryPacked => Err(damaged("floats are never stored as deltas")),
     }
 }
 
@@ -223,18 +228,24 @@ fn zigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
-/// Definition levels of width 1: the RLE and bit-packing hybrid.
-fn levels_of(bytes: &[u8], rows: usize) -> Result<Vec<bool>> {
+/// Levels of width 1, exactly so many.
+pub(super) fn levels_of(bytes: &[u8], rows: usize) -> Result<Vec<bool>> {
+    let levels = hybrid(bytes, rows)?;
+    if levels.len() == rows { Ok(levels) } else { Err(damaged("a page has too few levels")) }
+}
+
+/// Levels of width 1, at most so many: the RLE and bit-packing hybrid.
+pub(super) fn hybrid(bytes: &[u8], most: usize) -> Result<Vec<bool>> {
     let mut input = Input { rest: bytes };
-    let mut levels = Vec::with_capacity(rows);
-    while levels.len() < rows {
+    let mut levels = Vec::new();
+    while levels.len() < most && !input.rest.is_empty() {
         let header = input.varint()?;
-        let left = rows - levels.len();
+        let left = most - levels.len();
         let count = usize::try_from(header >> 1).unwrap_or(usize::MAX);
         if header & 1 == 0 {
             let level = input.take(1)?[0];
             if level > 1 || count == 0 {
-                return Err(damaged("a page has an odd definition level"));
+                return Err(damaged("a page has an odd level"));
             }
             levels.resize(levels.len() + count.min(left), level == 1);
         } else {

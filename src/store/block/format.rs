@@ -9,6 +9,7 @@
 //! Everything in the block has a CRC32C that stands one level higher: parts in the directory, the directory in
 //! the tags. It holds no rows and knows no Parquet; it refuses what it cannot prove to be whole.
 
+use super::sort::RowSort;
 use crate::error::{Error, Result};
 
 /// First bytes of a directory.
@@ -221,6 +222,23 @@ pub(crate) enum Column {
     Value = 1,
     /// `start_timestamp`
     Start = 2,
+    /// All columns of a native histogram but its timestamp.
+    Histogram = 3,
+    /// All columns of an exemplar.
+    Exemplar = 4,
+}
+
+impl Column {
+    /// The columns of a page section that hold it.
+    pub(super) fn leaves(self) -> std::ops::Range<usize> {
+        match self {
+            Self::Timestamp => 0..1,
+            Self::Value => 1..2,
+            Self::Start => 2..3,
+            Self::Histogram => 1..RowSort::Histograms.section_columns(),
+            Self::Exemplar => 0..RowSort::Exemplars.section_columns(),
+        }
+    }
 }
 
 /// How the values of a page are laid out; the numbers are Parquet's.
@@ -263,10 +281,10 @@ pub(super) struct ColumnPages {
     pub(super) pages: Vec<PageEntry>,
 }
 
-/// The pages of one row group, in the order of [`Column`]'s numbers.
+/// The pages of one row group, one entry for each Parquet column behind `series_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PageSection {
-    pub(super) columns: [ColumnPages; 3],
+    pub(super) columns: Vec<ColumnPages>,
 }
 
 impl PageSection {
@@ -289,21 +307,17 @@ impl PageSection {
         out
     }
 
-    /// Reads stored bytes whose CRC was checked.
+    /// Reads the `columns` of stored bytes whose CRC was checked.
     ///
     /// # Errors
     /// `Corrupt` when they are cut off or name an unknown encoding.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8], columns: usize) -> Result<Self> {
         let mut input = Input { rest: bytes };
-        let section = Self { columns: [input.column()?, input.column()?, input.column()?] };
+        let section = Self { columns: (0..columns).map(|_| input.column()).collect::<Result<_>>()? };
         if !input.rest.is_empty() {
             return Err(damaged("a page section has a tail"));
         }
         Ok(section)
-    }
-
-    pub(super) fn column(&self, column: Column) -> &ColumnPages {
-        &self.columns[column as usize]
     }
 }
 
@@ -505,7 +519,7 @@ mod tests {
             let crc = crc32c::crc32c(bytes).to_le_bytes();
             Directory::decode(&[bytes, &crc].concat()).is_ok()
         });
-        fuzz("index_pages", &[&section().encode()], &[], |bytes| PageSection::decode(bytes).is_ok());
+        fuzz("index_pages", &[&section().encode()], &[], |bytes| PageSection::decode(bytes, 3).is_ok());
     }
 
     #[test]
@@ -527,7 +541,7 @@ mod tests {
         let column =
             |encoding, codec| ColumnPages { encoding, codec, pages: vec![page(4, 50), page(54, 60)] };
         PageSection {
-            columns: [
+            columns: vec![
                 column(PageEncoding::DeltaBinaryPacked, PageCodec::Zstd),
                 column(PageEncoding::ByteStreamSplit, PageCodec::Zstd),
                 column(PageEncoding::Plain, PageCodec::None),
@@ -538,8 +552,8 @@ mod tests {
     #[test]
     fn a_page_section_reads_back() -> Result<()> {
         let section = section();
-        assert_eq!(PageSection::decode(&section.encode())?, section);
-        assert!(PageSection::decode(&section.encode()[1..]).is_err());
+        assert_eq!(PageSection::decode(&section.encode(), 3)?, section);
+        assert!(PageSection::decode(&section.encode()[1..], 3).is_err());
         Ok(())
     }
 }

@@ -17,15 +17,19 @@ mod data;
 mod decode;
 mod format;
 mod index;
+mod leaves;
 mod logs;
 mod page;
 mod postings;
 mod reader;
 mod repeats;
+mod sort;
 mod stats;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod wide;
+mod wide_decode;
 mod writer;
 
 pub use cache::CacheCounts;
@@ -36,11 +40,12 @@ pub use logs::LogColumns;
 pub(crate) use logs::line as line_columns;
 pub(crate) use logs::{FinishedLogs, LogFile, LogGroup, LogPlace, LogWriter, Segment};
 pub(crate) use reader::{BlockFile, FileRun};
+pub(crate) use sort::RowSort;
 pub(crate) use tables::{
     FinishedTable, MetadataRow, SeriesRow, StaleRow, read_metadata, read_table, write_metadata, write_series,
     write_staleness,
 };
-pub(crate) use writer::{BlockWriter, FinishedBlock, RunRows, WriterSetting};
+pub(crate) use writer::{BlockWriter, FinishedBlock, RowValues, RunRows, WriterSetting};
 
 pub(crate) use cache::Page;
 pub(crate) use data::{ColumnPage, PagePart};

@@ -13,6 +13,7 @@ use super::cache::ScanCache;
 use super::chunk::{Chunk, Selector};
 use super::format::{Directory, Extent, FLAG_STARTS, IndexTag, PageSection, damaged, verify};
 use super::postings::{ChunkSet, Postings};
+use super::sort::RowSort;
 use crate::error::{Error, Result};
 use crate::model::{LabelsRef, Matcher};
 use crate::runtime::Objects;
@@ -101,6 +102,11 @@ impl BlockFile {
     /// Whether some row has a start timestamp.
     pub(crate) fn has_starts(&self) -> bool {
         self.directory.has(FLAG_STARTS)
+    }
+
+    /// What its rows are.
+    pub(crate) fn sort(&self) -> RowSort {
+        RowSort::of_flags(self.directory.flags)
     }
 
     /// The runs whose labels match and whose samples or stale markers may lie in `from..=to` (ms), in order.
@@ -249,8 +255,9 @@ impl BlockFile {
     fn section_of(&self, group: usize, bytes: &[u8]) -> Result<PageSection> {
         let entry = &self.directory.groups[group];
         let pages = to_usize(u64::from(entry.rows.div_ceil(self.directory.page_rows)));
-        let section =
-            verify(bytes, entry.pages.crc, "a page section").and_then(|()| PageSection::decode(bytes));
+        let columns = self.sort().section_columns();
+        let section = verify(bytes, entry.pages.crc, "a page section")
+            .and_then(|()| PageSection::decode(bytes, columns));
         let section = section.map_err(|e| self.named(e))?;
         if section.columns.iter().any(|column| column.pages.len() != pages) {
             return Err(self.named(damaged("a page section has another number of pages than its row group")));

@@ -1,7 +1,6 @@
 //! The side tables `series`, `staleness` and `metadata`: small, plain Parquet files without an index block.
 //!
-//! They are made in memory, sorted, and carry page CRCs like every file of ours. Levels of the nested columns
-//! are spelled out here: a map or list that is required has definition level 0 when empty, 1 per entry.
+//! They are made in memory, sorted, and carry page CRCs like every file of ours.
 
 use std::sync::Arc;
 
@@ -11,14 +10,12 @@ use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::column::writer::ColumnCloseResult;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::data_type::{BoolType, ByteArrayType, Int32Type, Int64Type};
+use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescPtr;
 
-use super::columns::ColumnEncoder;
 use super::container::{Container, failed};
-use super::page::ChunkBytes;
+use super::leaves::{Leaves, text};
 use super::writer::{GROUP_ROWS, PAGE_ROWS};
 use crate::error::{Error, Result};
 use crate::model::{MetricType, SeriesKey, metadata_schema, series_schema, staleness_schema};
@@ -87,8 +84,9 @@ pub(crate) fn write_series(mut rows: Vec<SeriesRow>) -> Result<FinishedTable> {
         columns.plain::<ByteArrayType>(rows.iter().map(|row| text(&row.key.metric)))?;
         columns.plain::<Int64Type>(rows.iter().map(|row| row.id))?;
         // `key` is required inside the repeated entry, `value` optional: one level more.
-        columns.nested(rows.iter().map(|row| row.key.labels.iter().map(|(name, _)| name)), 1)?;
-        columns.nested(rows.iter().map(|row| row.key.labels.iter().map(|(_, value)| value)), 2)
+        let pairs = || rows.iter().map(|row| row.key.labels.iter());
+        columns.nested::<ByteArrayType, _>(pairs().map(|labels| labels.map(|(name, _)| text(name))), 1)?;
+        columns.nested::<ByteArrayType, _>(pairs().map(|labels| labels.map(|(_, value)| text(value))), 2)
     })
 }
 
@@ -114,7 +112,8 @@ pub(crate) fn write_metadata(mut rows: Vec<MetadataRow>) -> Result<FinishedTable
     rows.sort_by(|a, b| (&a.metric, a.day).cmp(&(&b.metric, b.day)));
     write_table(&metadata_schema(), &[0], &rows, |columns, rows| {
         columns.plain::<ByteArrayType>(rows.iter().map(|row| text(&row.metric)))?;
-        columns.nested(rows.iter().map(|row| row.label_names.iter().map(|name| &**name)), 1)?;
+        let names = rows.iter().map(|row| row.label_names.iter().map(|name| text(name)));
+        columns.nested::<ByteArrayType, _>(names, 1)?;
         columns.plain::<ByteArrayType>(rows.iter().map(|row| text(row.kind.as_str())))?;
         columns.plain::<ByteArrayType>(rows.iter().map(|row| text(&row.help)))?;
         columns.plain::<ByteArrayType>(rows.iter().map(|row| text(&row.unit)))?;
@@ -179,15 +178,11 @@ fn wrong(name: &str) -> Error {
     Error::corrupt("a column is missing or has another type").with("column", name)
 }
 
-fn text(value: &str) -> ByteArray {
-    ByteArray::from(value.as_bytes().to_vec())
-}
-
 fn write_table<R>(
     schema: &SchemaRef,
     sorted_by: &[i32],
     rows: &[R],
-    encode: impl Fn(&mut TableColumns, &[R]) -> Result<()>,
+    encode: impl Fn(&mut Leaves, &[R]) -> Result<()>,
 ) -> Result<FinishedTable> {
     let schema: SchemaDescPtr = Arc::new(ArrowSchemaConverter::new().convert(schema).map_err(failed)?);
     let properties = WriterProperties::builder()
@@ -198,58 +193,11 @@ fn write_table<R>(
     let mut container = Container::new(Vec::new(), Arc::clone(&schema))?;
     for group in rows.chunks(GROUP_ROWS) {
         let (schema, properties) = (Arc::clone(&schema), Arc::clone(&properties));
-        let mut columns = TableColumns { schema, properties, done: Vec::new() };
+        let mut columns = Leaves::new(schema, properties, 0);
         encode(&mut columns, group)?;
         container.row_group(columns.done)?;
     }
     let (bytes, _) = container.finish(sorted_by, Vec::new())?;
     let rows = u64::try_from(rows.len()).expect("usize fits u64");
     Ok(FinishedTable { bytes: bytes.into(), rows })
-}
-
-/// The columns of one row group, filled in schema order.
-struct TableColumns {
-    schema: SchemaDescPtr,
-    properties: WriterPropertiesPtr,
-    done: Vec<(ChunkBytes, ColumnCloseResult)>,
-}
-
-impl TableColumns {
-    fn encoder<T: DataType>(&self) -> ColumnEncoder<T> {
-        ColumnEncoder::new(&self.schema.column(self.done.len()), Arc::clone(&self.properties))
-    }
-
-    /// A required column.
-    fn plain<T: DataType>(&mut self, values: impl Iterator<Item = T::T>) -> Result<()> {
-        let mut encoder = self.encoder::<T>();
-        let values: Vec<_> = values.collect();
-        encoder.push(&values, None, None).map_err(failed)?;
-        self.done.push(encoder.close().map_err(failed)?);
-        Ok(())
-    }
-
-    /// A text column inside a required list or map; `level` is the definition level of an entry.
-    fn nested<'a, I: Iterator<Item = &'a str>>(
-        &mut self,
-        rows: impl Iterator<Item = I>,
-        level: i16,
-    ) -> Result<()> {
-        let mut encoder = self.encoder::<ByteArrayType>();
-        let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
-            let before = values.len();
-            for value in row {
-                repetition.push(i16::from(values.len() > before));
-                definition.push(level);
-                values.push(text(value));
-            }
-            if values.len() == before {
-                repetition.push(0);
-                definition.push(0);
-            }
-        }
-        encoder.push(&values, Some(&definition), Some(&repetition)).map_err(failed)?;
-        self.done.push(encoder.close().map_err(failed)?);
-        Ok(())
-    }
 }

@@ -1,5 +1,7 @@
 //! Files written here and read back: by our reader, and by the Parquet crate as a stranger would.
 
+mod wide;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -43,8 +45,7 @@ fn write(mut runs: Vec<Run>, setting: WriterSetting) -> Result<(FinishedBlock, B
             key: &run.key,
             id: run.id,
             timestamps: &run.timestamps,
-            values: &run.values,
-            starts: run.starts.as_deref(),
+            rows: RowValues::Floats { values: &run.values, starts: run.starts.as_deref() },
             stale_at: &run.stale_at,
         })?;
     }
@@ -270,12 +271,19 @@ async fn everything(file: &BlockFile) -> Result<Vec<String>> {
     for run in file.lookup(&[], i64::MIN, i64::MAX).await? {
         all.push(format!("{} {:?} {} {:?}", run.metric(), run.labels(), run.id(), run.stale_at()));
         for part in file.page_parts(run.rows()) {
-            let columns = [Column::Timestamp, Column::Value, Column::Start];
-            let pages = file.pages(&columns.map(|column| (column, part.page)).into(), &mut decoder).await?;
+            let columns = match file.sort() {
+                RowSort::Samples => vec![Column::Timestamp, Column::Value, Column::Start],
+                RowSort::Histograms => vec![Column::Timestamp, Column::Histogram],
+                RowSort::Exemplars => vec![Column::Timestamp, Column::Exemplar],
+            };
+            let wanted = columns.iter().map(|column| (*column, part.page)).collect();
+            let pages = file.pages(&wanted, &mut decoder).await?;
             for column in columns {
                 match &pages[&(column, part.page)] {
                     Page::Times(times) => all.push(format!("{:?}", &times[part.rows.clone()])),
                     Page::Values(values) => all.push(format!("{:?}", &values[part.rows.clone()])),
+                    Page::Histograms(rows) => all.push(format!("{:?}", &rows[part.rows.clone()])),
+                    Page::Exemplars(rows) => all.push(format!("{:?}", &rows[part.rows.clone()])),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Writes one `samples` file from sorted runs: rows in pages, then the index block, then the footer.
+//! Writes one `samples`, `histograms` or `exemplars` file from sorted runs: rows in pages, then the index block, then the footer.
 //!
 //! Synchronous and streaming: it holds one row group of encoded columns (about 1 M rows) and the compressed
 //! index. The caller runs it on a blocking thread. It refuses runs that are out of order and rows that are not
@@ -17,11 +17,12 @@ use super::format::{
     ColumnPages, FLAG_COLLISIONS, GroupEntry, IndexTag, PageCodec, PageEncoding, PageSection,
 };
 use super::index::{IndexBuilder, extent, length};
-use super::page::ChunkBytes;
 use super::repeats::{RepeatKind, Repeats};
+use super::sort::RowSort;
 use super::stats::{Bounds, RowBounds};
+use super::wide::{ClosedColumn, WIDE_ROWS, WidePage};
 use crate::error::{Error, Result};
-use crate::model::{SeriesKey, samples_schema};
+use crate::model::{Exemplar, Histogram, SeriesKey};
 
 /// Rows of a page: small enough that one series costs one page, large enough to compress.
 pub(super) const PAGE_ROWS: usize = PAGE_ROWS_STORED as usize;
@@ -56,26 +57,69 @@ pub(crate) struct RunRows<'a> {
     pub key: &'a SeriesKey,
     /// Its id.
     pub id: i64,
-    /// ms, ascending and unique; may be empty.
+    /// ms, ascending, and unique but for exemplars; may be empty.
     pub timestamps: &'a [i64],
-    /// One per timestamp; none is the stale marker.
-    pub values: &'a [f64],
-    /// One per timestamp, [`NO_START`] where a row has none.
-    pub starts: Option<&'a [i64]>,
+    /// One per timestamp, of the block's sort.
+    pub rows: RowValues<'a>,
     /// Stale markers, ms, ascending and unique, at no row's timestamp.
     pub stale_at: &'a [i64],
+}
+
+/// What the rows of a run hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RowValues<'a> {
+    /// Float samples.
+    Floats {
+        /// None is the stale marker.
+        values: &'a [f64],
+        /// One per timestamp, [`NO_START`] where a row has none.
+        starts: Option<&'a [i64]>,
+    },
+    /// Native histograms.
+    Histograms(&'a [Arc<Histogram>]),
+    /// Exemplars.
+    Exemplars(&'a [Exemplar]),
+}
+
+impl<'a> RowValues<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Floats { values, .. } => values.len(),
+            Self::Histograms(rows) => rows.len(),
+            Self::Exemplars(rows) => rows.len(),
+        }
+    }
+
+    fn sort(&self) -> RowSort {
+        match self {
+            Self::Floats { .. } => RowSort::Samples,
+            Self::Histograms(_) => RowSort::Histograms,
+            Self::Exemplars(_) => RowSort::Exemplars,
+        }
+    }
+
+    /// Floats and their start timestamps; none in rows of another sort.
+    fn floats(&self) -> (&'a [f64], Option<&'a [i64]>) {
+        match self {
+            Self::Floats { values, starts } => (values, *starts),
+            _ => (&[], None),
+        }
+    }
 }
 
 impl RunRows<'_> {
     fn check(&self) -> Result<()> {
         let ascending = |times: &[i64]| times.is_sorted_by(|a, b| a < b);
+        let in_order = ascending(self.timestamps)
+            || (self.rows.sort() == RowSort::Exemplars && self.timestamps.is_sorted());
         let rows = self.timestamps.len();
-        let lengths = self.values.len() == rows && self.starts.is_none_or(|starts| starts.len() == rows);
+        let (values, starts) = self.rows.floats();
+        let lengths = self.rows.len() == rows && starts.is_none_or(|starts| starts.len() == rows);
         let apart = self.stale_at.iter().all(|at| self.timestamps.binary_search(at).is_err());
-        let stale_value = self.values.iter().any(|value| crate::model::is_stale(*value));
+        let stale_value = values.iter().any(|value| crate::model::is_stale(*value));
         let what = match () {
             () if !lengths => "columns of different lengths",
-            () if !ascending(self.timestamps) || !ascending(self.stale_at) => "timestamps that do not ascend",
+            () if !in_order || !ascending(self.stale_at) => "timestamps that do not ascend",
             () if !apart => "a sample and a stale marker at one timestamp",
             () if stale_value => "a stale marker among its values",
             () if rows == 0 && self.stale_at.is_empty() => "neither rows nor stale markers",
@@ -88,7 +132,8 @@ impl RunRows<'_> {
     fn entry(&self) -> RunEntry<'_> {
         let times = if self.timestamps.is_empty() { self.stale_at } else { self.timestamps };
         let (first, last) = (times[0], times[times.len() - 1]);
-        let constant = self.values.first().map(|value| value.to_bits());
+        let (values, starts) = self.rows.floats();
+        let constant = values.first().map(|value| value.to_bits());
         RunEntry {
             metric: &self.key.metric,
             labels: self.key.labels.as_ref(),
@@ -97,8 +142,8 @@ impl RunRows<'_> {
             first_time: first,
             last_time: last,
             step: regular_step(self.timestamps),
-            constant: constant.filter(|bits| self.values.iter().all(|value| value.to_bits() == *bits)),
-            has_starts: self.starts.is_some_and(|starts| starts.iter().any(|start| *start != NO_START)),
+            constant: constant.filter(|bits| values.iter().all(|value| value.to_bits() == *bits)),
+            has_starts: starts.is_some_and(|starts| starts.iter().any(|start| *start != NO_START)),
             stale_at: self.stale_at,
         }
     }
@@ -135,13 +180,15 @@ pub(crate) struct FinishedBlock {
     pub colliding_ids: bool,
 }
 
-/// The streaming writer of a `samples` file.
+/// The streaming writer of a block.
 #[derive(Debug)]
 pub(crate) struct BlockWriter<W: Write> {
+    sort: RowSort,
     codec: Codec,
     container: Container<W>,
     schema: SchemaDescPtr,
     page: PageBuffer,
+    wide: WidePage,
     metrics: Repeats,
     ids: Repeats,
     columns: Option<SampleColumns>,
@@ -161,23 +208,36 @@ struct PageBuffer {
 }
 
 impl<W: Write> BlockWriter<W> {
-    /// Starts a file on `out`.
+    /// Starts a `samples` file on `out`.
     ///
     /// # Errors
     /// What `out` says.
     pub(crate) fn new(out: W, setting: WriterSetting) -> Result<Self> {
-        let schema = ArrowSchemaConverter::new().convert(&samples_schema()).map_err(failed)?;
+        Self::of(RowSort::Samples, out, setting)
+    }
+
+    /// Starts a file of rows of one sort on `out`.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub(crate) fn of(sort: RowSort, out: W, setting: WriterSetting) -> Result<Self> {
+        let schema = ArrowSchemaConverter::new().convert(&sort.schema()).map_err(failed)?;
         let schema = Arc::new(schema);
+        let page_rows = if sort == RowSort::Samples { PAGE_ROWS_STORED } else { WIDE_ROWS };
+        let mut index = IndexBuilder::new(page_rows);
+        index.directory.flags |= sort.flag();
         Ok(Self {
+            sort,
             codec: setting.codec(),
             container: Container::new(out, Arc::clone(&schema))?,
             schema,
             page: PageBuffer::default(),
+            wide: WidePage::default(),
             metrics: Repeats::default(),
             ids: Repeats::default(),
             columns: None,
             group_rows: 0,
-            index: IndexBuilder::new(PAGE_ROWS_STORED),
+            index,
             sections: Vec::new(),
             stats: Bounds::default(),
             last: None,
@@ -190,10 +250,16 @@ impl<W: Write> BlockWriter<W> {
     /// `Internal` for a run that is out of order or not well formed, and what the output says.
     pub(crate) fn push_run(&mut self, run: RunRows<'_>) -> Result<()> {
         run.check()?;
+        if run.rows.sort() != self.sort {
+            return Err(Error::internal("a run holds rows of another sort").during("write block"));
+        }
         self.check_order(&run)?;
         let entry = run.entry();
         self.stats.push(&run);
         self.index.push(&entry)?;
+        if self.sort != RowSort::Samples {
+            return self.push_wide(&run);
+        }
         let (mut done, rows) = (0, run.timestamps.len());
         while done < rows {
             let taken = (PAGE_ROWS - self.page.timestamps.len()).min(rows - done);
@@ -209,6 +275,31 @@ impl<W: Write> BlockWriter<W> {
             }
         }
         Ok(())
+    }
+
+    fn push_wide(&mut self, run: &RunRows<'_>) -> Result<()> {
+        for at in 0..run.timestamps.len() {
+            if self.wide.is_full() {
+                self.flush_wide()?;
+            }
+            self.metrics.push(run.key.metric.as_bytes(), 1);
+            self.ids.push(&run.id.to_le_bytes(), 1);
+            match run.rows {
+                RowValues::Histograms(rows) => self.wide.push_histogram(run.timestamps[at], &rows[at]),
+                RowValues::Exemplars(rows) => self.wide.push_exemplar(&rows[at]),
+                RowValues::Floats { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_wide(&mut self) -> Result<()> {
+        let rows = self.wide.timestamps.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let columns = self.wide.close(self.sort, &self.schema, self.codec)?;
+        self.write_group(columns, rows)
     }
 
     /// Bytes of the row groups so far.
@@ -254,31 +345,37 @@ impl<W: Write> BlockWriter<W> {
 
     fn flush_group(&mut self) -> Result<()> {
         let Some(columns) = self.columns.take() else { return Ok(()) };
-        let closed = columns.close().map_err(failed)?;
+        let ClosedColumns { timestamp_encoding, columns } = columns.close().map_err(failed)?;
+        let encodings = [timestamp_encoding, PageEncoding::ByteStreamSplit, PageEncoding::DeltaBinaryPacked];
+        let columns = columns.into_iter().zip(encodings);
+        let columns = columns.map(|((chunk, close), encoding)| (chunk, close, encoding)).collect();
+        let rows = std::mem::take(&mut self.group_rows);
+        self.write_group(columns, rows)
+    }
+
+    /// Writes a row group: the repeating keys and the closed columns behind them.
+    fn write_group(&mut self, closed: Vec<ClosedColumn>, rows: usize) -> Result<()> {
         let level = self.codec.level;
         let metric = self.metrics.finish(&self.schema.column(0), RepeatKind::Text, PAGE_ROWS, level);
         let id = self.ids.finish(&self.schema.column(1), RepeatKind::Int64, PAGE_ROWS, level);
-        let ClosedColumns { timestamp_encoding, columns: [timestamp, value, start] } = closed;
-        let pages = [&timestamp.0, &value.0, &start.0].map(|chunk: &ChunkBytes| chunk.pages.clone());
-        let columns = vec![metric.map_err(failed)?, id.map_err(failed)?, timestamp, value, start];
+        let mut columns = vec![metric.map_err(failed)?, id.map_err(failed)?];
+        let mut section = PageSection { columns: Vec::with_capacity(closed.len()) };
+        for (chunk, close, encoding) in closed {
+            let pages = chunk.pages.clone();
+            section.columns.push(ColumnPages { encoding, codec: self.codec.compression, pages });
+            columns.push((chunk, close));
+        }
         let starts = self.container.row_group(columns)?;
-        let encodings = [timestamp_encoding, PageEncoding::ByteStreamSplit, PageEncoding::DeltaBinaryPacked];
-        let mut section =
-            pages.into_iter().zip(encodings).zip(&starts[2..]).map(|((mut pages, encoding), at)| {
-                for page in &mut pages {
-                    page.offset += at;
-                }
-                ColumnPages { encoding, codec: self.codec.compression, pages }
-            });
-        let mut next = || section.next().expect("three columns");
-        let section = PageSection { columns: [next(), next(), next()] }.encode();
+        for (column, at) in section.columns.iter_mut().zip(&starts[2..]) {
+            column.pages.iter_mut().for_each(|page| page.offset += at);
+        }
+        let section = section.encode();
         let directory = &mut self.index.directory;
-        let rows = u32::try_from(self.group_rows).expect("a row group has 1 M rows");
+        let rows = u32::try_from(rows).expect("a row group has 1 M rows");
         let pages = extent(self.sections.len(), &section)?;
         directory.groups.push(GroupEntry { first_row: directory.rows, rows, pages });
         directory.rows += u64::from(rows);
         self.sections.extend_from_slice(&section);
-        self.group_rows = 0;
         Ok(())
     }
 
@@ -289,6 +386,7 @@ impl<W: Write> BlockWriter<W> {
     pub(crate) fn finish(mut self) -> Result<(FinishedBlock, W)> {
         self.flush_page()?;
         self.flush_group()?;
+        self.flush_wide()?;
         let Some((last, _)) = self.last else {
             return Err(Error::internal("a block without runs").during("write block"));
         };
@@ -332,8 +430,9 @@ impl BlockWriter<Vec<u8>> {
 impl PageBuffer {
     fn push(&mut self, run: &RunRows<'_>, rows: std::ops::Range<usize>) {
         self.timestamps.extend_from_slice(&run.timestamps[rows.clone()]);
-        self.values.extend_from_slice(&run.values[rows.clone()]);
-        match run.starts {
+        let (values, starts) = run.rows.floats();
+        self.values.extend_from_slice(&values[rows.clone()]);
+        match starts {
             Some(starts) => self.starts.extend_from_slice(&starts[rows]),
             None => self.starts.resize(self.timestamps.len(), NO_START),
         }

@@ -4,7 +4,10 @@
 //! that a sample costs the 8 bytes of its value. A series that skips a scrape or is pushed with times of its own
 //! keeps its own times.
 
-use crate::model::{SeriesKey, is_stale};
+use std::sync::Arc;
+
+use super::extras::Extras;
+use crate::model::{Histogram, SeriesKey, is_stale};
 
 /// Timestamps and sequences that several series share.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub(super) struct Column {
     pub(super) generation: u32,
     times: Times,
     values: Vec<f64>,
+    /// Native histograms and exemplars, where it has some.
+    pub(super) extras: Option<Box<Extras>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +36,8 @@ enum Times {
     Own(Timeline),
 }
 
-/// The rows of one series as readers want them: ascending unique timestamps (ms), stale markers apart.
+/// The rows of one series as readers want them: ascending unique timestamps (ms), stale markers and native
+/// histograms apart.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) struct BufferRun {
     pub(in crate::store) key: SeriesKey,
@@ -39,11 +45,14 @@ pub(in crate::store) struct BufferRun {
     pub(in crate::store) timestamps: Vec<i64>,
     pub(in crate::store) values: Vec<f64>,
     pub(in crate::store) stale_at: Vec<i64>,
+    /// May share timestamps with floats and markers; then the histogram counts.
+    pub(in crate::store) histogram_times: Vec<i64>,
+    pub(in crate::store) histograms: Vec<Arc<Histogram>>,
 }
 
 impl Column {
     pub(super) fn new(key: SeriesKey, id: i64, generation: u32) -> Self {
-        Self { key, id, generation, times: Times::Own(Timeline::default()), values: Vec::new() }
+        Self { key, id, generation, times: Times::Own(Timeline::default()), values: Vec::new(), extras: None }
     }
 
     /// The timeline that the series follows up to its last entry, if it does.
@@ -113,7 +122,9 @@ impl Column {
             .filter(|(time, _)| in_range(**time))
             .map(|(time, value)| (*time, *value))
             .collect();
-        if rows.is_empty() {
+        let histograms = self.extras.as_ref().map(|extras| extras.histograms(watermark, from, to));
+        let (histogram_times, histograms) = histograms.unwrap_or_default();
+        if rows.is_empty() && histograms.is_empty() {
             return None;
         }
         if !rows.is_sorted_by(|a, b| a.0 < b.0) {
@@ -125,6 +136,8 @@ impl Column {
             timestamps: Vec::with_capacity(rows.len()),
             values: Vec::with_capacity(rows.len()),
             stale_at: Vec::new(),
+            histogram_times,
+            histograms,
         };
         for (time, value) in rows {
             if is_stale(value) {

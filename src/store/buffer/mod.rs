@@ -4,7 +4,9 @@
 //! up to it, so an open snapshot never changes. A flush freezes a buffer by putting an empty one in its place.
 
 mod column;
+mod extras;
 mod logs;
+mod part;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,9 @@ use hashbrown::HashMap;
 
 pub(in crate::store) use column::BufferRun;
 use column::{Column, Timeline};
+pub(in crate::store) use extras::{ExemplarRun, last_of_each, tidy};
 pub(in crate::store) use logs::{LineAt, LogBuffer, LogView};
+pub(in crate::store) use part::{Classes, Part, Picked, Split};
 pub(in crate::store) use registry::Registry;
 
 use crate::model::{Batch, Handle, LogBatch, METRIC_NAME, Matcher, Timestamps};
@@ -132,6 +136,12 @@ impl Buffer {
         }
     }
 
+    /// A watermark as columns keep sequences; `None` when it shows nothing.
+    fn relative(&self, watermark: u64) -> Option<u32> {
+        let relative = self.first.and_then(|first| watermark.checked_sub(first))?;
+        Some(u32::try_from(relative).unwrap_or(u32::MAX))
+    }
+
     fn apply_scrape(&mut self, time: i64, sequence: u32, rows: Rows<'_>, registry: &mut Registry) {
         let continued = rows.iter().take(TIMELINE_PROBES).find_map(|(handle, _, _)| {
             let position = self.find(handle)?;
@@ -192,10 +202,7 @@ impl Buffer {
         from: i64,
         to: i64,
     ) -> Vec<BufferRun> {
-        let Some(watermark) = self.first.and_then(|first| watermark.checked_sub(first)) else {
-            return Vec::new();
-        };
-        let watermark = u32::try_from(watermark).unwrap_or(u32::MAX);
+        let Some(watermark) = self.relative(watermark) else { return Vec::new() };
         let mut runs: Vec<BufferRun> = self
             .matching(matchers)
             .filter_map(|column| column.run(&self.timelines, watermark, from, to))
@@ -216,13 +223,22 @@ impl Buffer {
         });
         let mut columns = order.into_iter().peekable();
         std::iter::from_fn(move || {
-            let column = columns.next()?;
             let all = |column: &Column| column.run(&self.timelines, u32::MAX, i64::MIN, i64::MAX);
-            let mut run = all(column).expect("a column is made with its first row");
-            while let Some(again) = columns.next_if(|next| next.key == column.key) {
-                run.overlay(&all(again).expect("a column is made with its first row"));
+            loop {
+                let column = columns.next()?;
+                let mut run = all(column);
+                while let Some(again) = columns.next_if(|next| next.key == column.key) {
+                    match (&mut run, all(again)) {
+                        (Some(run), Some(later)) => run.overlay(&later),
+                        (None, later) => run = later,
+                        (Some(_), None) => {}
+                    }
+                }
+                // A column that has only exemplars has no run.
+                if run.is_some() {
+                    return run;
+                }
             }
-            Some(run)
         })
     }
 
@@ -280,5 +296,11 @@ impl BufferRun {
             rows.into_iter().partition(|(_, value)| crate::model::is_stale(*value));
         self.stale_at = stale_rows.into_iter().map(|row| row.0).collect();
         (self.timestamps, self.values) = rows.into_iter().unzip();
+        if !later.histograms.is_empty() {
+            let both =
+                [&*self, later].into_iter().flat_map(|run| run.histogram_times.iter().zip(&run.histograms));
+            let both = both.map(|(time, histogram)| (*time, Arc::clone(histogram))).collect();
+            (self.histogram_times, self.histograms) = last_of_each(both);
+        }
     }
 }

@@ -18,7 +18,7 @@ fn registry(series: usize) -> (Registry, Vec<Handle>) {
 
 fn batch(handles: &[Handle], series: &[usize], timestamps: Timestamps, values: &[f64]) -> Batch {
     let series = series.iter().map(|i| handles[*i]).collect();
-    Batch { series, timestamps, values: values.to_vec(), metadata: Vec::new() }
+    Batch { series, timestamps, values: values.to_vec(), ..Batch::default() }
 }
 
 fn all(batch: &Batch) -> Rows<'_> {

@@ -32,12 +32,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// A file of samples that is in the object store already, under `path` in the table's folder.
+    /// A block that is in the object store already, under `path` in the table's folder.
     pub(super) fn of_uploaded(day: i32, block: &FinishedBlock, path: String) -> Self {
         Self { path, size: block.size, ..Self::of_block(day, block, Vec::new()) }
     }
 
-    /// A file of samples.
+    /// A block.
     pub(super) fn of_block(day: i32, block: &FinishedBlock, bytes: Vec<u8>) -> Self {
         let mut stats = Stats::rows(block.rows);
         if let Some(bounds) = &block.bounds {
@@ -158,12 +158,14 @@ pub(super) enum SideRows {
 }
 
 impl SideRows {
-    /// No rows yet. `samples` and `logs` are no side tables.
+    /// No rows yet. Tables of blocks and `logs` are no side tables.
     pub(super) fn new(table: Table) -> Self {
         match table {
             Table::Series => Self::Series(Vec::new()),
             Table::Metadata => Self::Metadata(BTreeMap::new()),
-            Table::Staleness | Table::Samples | Table::Logs => Self::Staleness(Vec::new()),
+            Table::Staleness | Table::Samples | Table::Histograms | Table::Exemplars | Table::Logs => {
+                Self::Staleness(Vec::new())
+            }
         }
     }
 
@@ -184,8 +186,9 @@ impl SideRows {
                 }
             }
             Self::Metadata(rows) => {
-                for row in read_metadata(file)? {
+                for mut row in read_metadata(file)? {
                     let key = (Arc::clone(&row.metric), row.day);
+                    row.has_histograms |= rows.get(&key).is_some_and(|known| known.has_histograms);
                     // A later row's label names begin with the earlier one's: names are only ever added.
                     rows.insert(key, row);
                 }

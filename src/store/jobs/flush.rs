@@ -1,8 +1,8 @@
 //! Flush: frozen buffers become files, files become commits, WAL segments go.
 //!
 //! ```text
-//!   freeze ─▶ per tenant: per UTC day one file per table ─▶ commit metadata, series, staleness, samples
-//!          ─▶ let go of the buffer ─▶ release WAL segments
+//!   freeze ─▶ per tenant: per UTC day one file per table ─▶ commit metadata, series, staleness, exemplars,
+//!          histograms, samples ─▶ let go of the buffer ─▶ release WAL segments
 //! ```
 //! A flush that fails leaves the frozen buffers where they are, readable and in the WAL; the next one takes them
 //! up again, oldest first. Rows of one buffer are committed under one `txn`, so a crash at any point repeats the
@@ -19,10 +19,10 @@ use crate::error::Result;
 use crate::model::{Table, time};
 use crate::runtime::FaultPoint;
 use crate::store::block::{
-    BlockWriter, FinishedBlock, FinishedTable, MetadataRow, RunRows, SeriesRow, StaleRow, WriterSetting,
-    write_metadata, write_series, write_staleness,
+    BlockWriter, FinishedBlock, FinishedTable, MetadataRow, RowSort, RowValues, RunRows, SeriesRow, StaleRow,
+    WriterSetting, write_metadata, write_series, write_staleness,
 };
-use crate::store::buffer::{Buffer, BufferRun};
+use crate::store::buffer::{Buffer, BufferRun, ExemplarRun};
 use crate::store::catalog::{Commit, Ground, LogOptions, Rank};
 use crate::store::catalogue::Catalogue;
 use crate::store::tables::{Tables, app_id};
@@ -135,8 +135,9 @@ async fn commit(
         return Ok(());
     }
     let written = files.by_table.get(&table).map(Vec::as_slice).unwrap_or_default();
-    if table == Table::Logs && written.is_empty() {
-        // No record in between has lines, so a replay from the sequence before finds none.
+    if written.is_empty() && matches!(table, Table::Histograms | Table::Exemplars | Table::Logs) {
+        // Most flushes have none of them. No record in between has such rows, so a replay from the sequence before
+        // finds none.
         return Ok(());
     }
     let begun_ms = (!written.is_empty()).then_some(files.begun_ms);
@@ -201,82 +202,137 @@ async fn write_logs(
 fn days_of(buffer: &Buffer) -> Vec<i32> {
     let mut days = BTreeSet::new();
     for run in buffer.runs_in_order() {
-        days.extend(run.timestamps.iter().chain(&run.stale_at).map(|time| time::day_of(*time)));
+        let times = run.timestamps.iter().chain(&run.stale_at).chain(&run.histogram_times);
+        days.extend(times.map(|time| time::day_of(*time)));
+    }
+    for run in all_exemplars(buffer) {
+        days.extend(run.exemplars.iter().map(|one| time::day_of(one.timestamp)));
     }
     days.into_iter().collect()
 }
 
+fn all_exemplars(buffer: &Buffer) -> Vec<ExemplarRun> {
+    buffer.exemplars(&[], buffer.last(), i64::MIN, i64::MAX)
+}
+
+/// A finished block and its bytes.
+type Encoded = (FinishedBlock, Vec<u8>);
+
 /// What one UTC day of a buffer becomes.
 struct EncodedDay {
     day: i32,
-    samples: (FinishedBlock, Vec<u8>),
+    samples: Option<Encoded>,
+    histograms: Option<Encoded>,
+    exemplars: Option<Encoded>,
     series: Option<FinishedTable>,
     staleness: Option<FinishedTable>,
     metadata: Option<FinishedTable>,
 }
 
+/// A block that is begun with its first run.
+type Lazy = Option<BlockWriter<Vec<u8>>>;
+
 /// The files of one day while they are being filled.
+#[derive(Default)]
 struct DayWriter {
-    samples: BlockWriter<Vec<u8>>,
+    samples: Lazy,
+    histograms: Lazy,
+    exemplars: Lazy,
     series: Vec<SeriesRow>,
     stale: Vec<StaleRow>,
-    metrics: BTreeSet<Arc<str>>,
+    /// Whether each has native histograms.
+    metrics: BTreeMap<Arc<str>, bool>,
 }
 
 fn encode_days(buffer: &Buffer, days: &[i32], catalogue: &Catalogue) -> Result<Vec<EncodedDay>> {
-    let mut writers = BTreeMap::new();
-    for day in days {
-        let samples = BlockWriter::new(Vec::new(), WriterSetting::Fresh)?;
-        let (series, stale, metrics) = (Vec::new(), Vec::new(), BTreeSet::new());
-        writers.insert(*day, DayWriter { samples, series, stale, metrics });
-    }
+    let mut writers: BTreeMap<i32, DayWriter> = days.iter().map(|day| (*day, DayWriter::default())).collect();
     for run in buffer.runs_in_order() {
         for (day, writer) in &mut writers {
             writer.push(*day, &run)?;
         }
     }
+    for run in all_exemplars(buffer) {
+        for (day, writer) in &mut writers {
+            writer.push_exemplars(*day, &run)?;
+        }
+    }
     writers.into_iter().map(|(day, writer)| writer.finish(day, catalogue)).collect()
+}
+
+fn push_run(block: &mut Lazy, sort: RowSort, run: RunRows<'_>) -> Result<()> {
+    let writer = match block {
+        Some(writer) => writer,
+        none => none.insert(BlockWriter::of(sort, Vec::new(), WriterSetting::Fresh)?),
+    };
+    writer.push_run(run)
+}
+
+fn finish_block(block: Lazy) -> Result<Option<Encoded>> {
+    block.map(BlockWriter::finish).transpose()
+}
+
+/// The positions of ascending times that lie on a day.
+fn on_day(day: i32, times: &[i64]) -> std::ops::Range<usize> {
+    let (start, end) = (time::day_start(day), time::day_start(day + 1));
+    times.partition_point(|time| *time < start)..times.partition_point(|time| *time < end)
 }
 
 impl DayWriter {
     /// Adds the part of a run that lies on the day.
     fn push(&mut self, day: i32, run: &BufferRun) -> Result<()> {
-        let (start, end) = (time::day_start(day), time::day_start(day + 1));
-        let part = |times: &[i64]| {
-            times.partition_point(|time| *time < start)..times.partition_point(|time| *time < end)
-        };
-        let (rows, stale) = (part(&run.timestamps), part(&run.stale_at));
+        let (rows, stale) = (on_day(day, &run.timestamps), on_day(day, &run.stale_at));
+        let histograms = on_day(day, &run.histogram_times);
+        let (key, id) = (&run.key, run.id);
+        if !rows.is_empty() || !histograms.is_empty() {
+            self.series.push(SeriesRow { day, key: key.clone(), id });
+            match self.metrics.get_mut(&key.metric) {
+                Some(has_histograms) => *has_histograms |= !histograms.is_empty(),
+                None => {
+                    self.metrics.insert(Arc::clone(&key.metric), !histograms.is_empty());
+                }
+            }
+        }
+        if !histograms.is_empty() {
+            let timestamps = &run.histogram_times[histograms.clone()];
+            let rows = RowValues::Histograms(&run.histograms[histograms]);
+            let run = RunRows { key, id, timestamps, rows, stale_at: &[] };
+            push_run(&mut self.histograms, RowSort::Histograms, run)?;
+        }
         if rows.is_empty() && stale.is_empty() {
             return Ok(());
         }
-        let metric = &run.key.metric;
-        let markers = &run.stale_at[stale];
-        self.stale.extend(markers.iter().map(|timestamp| StaleRow {
-            metric: Arc::clone(metric),
-            id: run.id,
+        let stale_at = &run.stale_at[stale];
+        self.stale.extend(stale_at.iter().map(|timestamp| StaleRow {
+            metric: Arc::clone(&key.metric),
+            id,
             timestamp: *timestamp,
         }));
-        if !rows.is_empty() {
-            self.series.push(SeriesRow { day, key: run.key.clone(), id: run.id });
-            if !self.metrics.contains(metric) {
-                self.metrics.insert(Arc::clone(metric));
-            }
+        let timestamps = &run.timestamps[rows.clone()];
+        let rows = RowValues::Floats { values: &run.values[rows], starts: None };
+        push_run(&mut self.samples, RowSort::Samples, RunRows { key, id, timestamps, rows, stale_at })
+    }
+
+    /// Adds the exemplars of a series that lie on the day.
+    fn push_exemplars(&mut self, day: i32, run: &ExemplarRun) -> Result<()> {
+        let times: Vec<i64> = run.exemplars.iter().map(|one| one.timestamp).collect();
+        let rows = on_day(day, &times);
+        if rows.is_empty() {
+            return Ok(());
         }
-        self.samples.push_run(RunRows {
-            key: &run.key,
-            id: run.id,
-            timestamps: &run.timestamps[rows.clone()],
-            values: &run.values[rows],
-            starts: None,
-            stale_at: markers,
-        })
+        let (key, id, timestamps) = (&run.key, run.id, &times[rows.clone()]);
+        let rows = RowValues::Exemplars(&run.exemplars[rows]);
+        let run = RunRows { key, id, timestamps, rows, stale_at: &[] };
+        push_run(&mut self.exemplars, RowSort::Exemplars, run)
     }
 
     fn finish(self, day: i32, catalogue: &Catalogue) -> Result<EncodedDay> {
-        let metadata = self.metrics.iter().map(|metric| metadata_row(metric, day, catalogue)).collect();
+        let row = |(metric, histograms)| metadata_row(metric, histograms, day, catalogue);
+        let metadata = self.metrics.into_iter().map(row).collect();
         Ok(EncodedDay {
             day,
-            samples: self.samples.finish()?,
+            samples: finish_block(self.samples)?,
+            histograms: finish_block(self.histograms)?,
+            exemplars: finish_block(self.exemplars)?,
             series: non_empty(self.series, write_series)?,
             staleness: non_empty(self.stale, write_staleness)?,
             metadata: non_empty(metadata, write_metadata)?,
@@ -291,24 +347,29 @@ fn non_empty<R>(
     if rows.is_empty() { Ok(None) } else { write(rows).map(Some) }
 }
 
-fn metadata_row(metric: &Arc<str>, day: i32, catalogue: &Catalogue) -> MetadataRow {
-    let known = catalogue.get(metric);
+fn metadata_row(metric: Arc<str>, has_histograms: bool, day: i32, catalogue: &Catalogue) -> MetadataRow {
+    let known = catalogue.get(&metric);
     MetadataRow {
-        metric: Arc::clone(metric),
+        metric,
         label_names: known.map(|entry| entry.label_names.clone()).unwrap_or_default(),
         kind: known.map(|entry| entry.kind).unwrap_or_default(),
         help: known.map(|entry| Arc::clone(&entry.help)).unwrap_or_default(),
         unit: known.map(|entry| Arc::clone(&entry.unit)).unwrap_or_default(),
-        has_histograms: false,
+        has_histograms,
         day,
     }
 }
 
 impl EncodedDay {
     async fn upload(self, flusher: &Flusher, tables: &Tables, files: &mut Files) -> Result<()> {
-        let (block, bytes) = self.samples;
-        let times = (block.min_time, block.max_time);
-        files.rows += block.rows;
+        let blocks = [
+            (Table::Exemplars, self.exemplars),
+            (Table::Histograms, self.histograms),
+            (Table::Samples, self.samples),
+        ];
+        let all = blocks.iter().filter_map(|(_, block)| block.as_ref().map(|(block, _)| block));
+        let times = all.map(|block| (block.min_time, block.max_time));
+        let times = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let side = [
             (Table::Metadata, self.metadata),
             (Table::Series, self.series),
@@ -319,7 +380,12 @@ impl EncodedDay {
                 files.put(flusher, tables, table, Output::of_table(self.day, &finished, times)).await?;
             }
         }
-        files.put(flusher, tables, Table::Samples, Output::of_block(self.day, &block, bytes)).await
+        for (table, block) in blocks {
+            let Some((block, bytes)) = block else { continue };
+            files.rows += block.rows;
+            files.put(flusher, tables, table, Output::of_block(self.day, &block, bytes)).await?;
+        }
+        Ok(())
     }
 }
 

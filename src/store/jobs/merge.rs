@@ -80,7 +80,9 @@ impl Merger {
         let begun = self.ground.clock.monotonic();
         let begun_ms = Some(self.ground.clock.now_ms());
         let outputs = match table {
-            Table::Samples => self.merge_samples(tables, &group).await?,
+            Table::Samples | Table::Histograms | Table::Exemplars => {
+                self.merge_blocks(tables, table, &group).await?
+            }
             Table::Logs => vec![self.merge_logs(tables, &group).await?],
             Table::Series | Table::Metadata | Table::Staleness => {
                 vec![self.merge_side(tables, table, &group).await?]
@@ -126,15 +128,15 @@ impl Merger {
     }
 
     /// Streams the rows of all files into new ones; what is in memory does not grow with them.
-    async fn merge_samples(&self, tables: &Tables, group: &Group) -> Result<Vec<Output>> {
-        let folder = tables.log(Table::Samples).folder().to_owned();
+    async fn merge_blocks(&self, tables: &Tables, table: Table, group: &Group) -> Result<Vec<Output>> {
+        let folder = tables.log(table).folder().to_owned();
         let mut files = Vec::with_capacity(group.files.len());
         for file in &group.files {
             let path = format!("{folder}/{}", file.path);
             let place = file
                 .tags
                 .index
-                .ok_or_else(|| Error::corrupt("a samples file without quipu's index").with("file", &path))?;
+                .ok_or_else(|| Error::corrupt("a file without quipu's index").with("file", &path))?;
             let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
             files.push(BlockFile::open(&self.ground.objects, &path, tag, &self.cache).await?);
         }

@@ -7,11 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::histograms::Histograms;
 use super::pages::{PageSet, rows_between};
 use super::selection::{Layer, Source};
 use crate::error::Result;
-use crate::model::{STALE_NAN, is_stale};
-use crate::store::block::{BlockFile, Column, FileRun, NO_START, PagePart};
+use crate::model::{Histogram, STALE_NAN, is_stale};
+use crate::store::block::{BlockFile, Column, FileRun, NO_START, PagePart, RowSort};
 
 /// Rows of one series, and its stale markers.
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ pub(super) struct Assembler {
     /// (first time, step, rows) of the timeline in the buffer.
     timeline: Option<(i64, i64, usize)>,
     spare: [Rows; 3],
+    histograms: Histograms,
 }
 
 impl Assembler {
@@ -64,8 +66,11 @@ impl Assembler {
     ) -> Result<()> {
         self.rows.stale_at.clear();
         (self.times, self.values) = (None, None);
+        self.histograms.clear();
         match sources {
-            [Source::File(file, run)] if masks.is_empty() && !stores.with_starts => {
+            [Source::File(file, run)]
+                if masks.is_empty() && !stores.with_starts && stores.has_floats(&sources[0]) =>
+            {
                 self.one_run(stores, *file, run)
             }
             _ => {
@@ -73,9 +78,16 @@ impl Assembler {
                 self.rows.clear();
                 self.many(stores, sources)?;
                 self.rows.cut(masks);
+                self.histograms.assemble(stores, sources, masks)?;
+                self.rows.drop_times(&self.histograms.times);
                 Ok(())
             }
         }
+    }
+
+    /// Native histograms: times in ms, ascending, unique and at no float's or marker's time.
+    pub(super) fn histograms(&self) -> (&[i64], &[Arc<Histogram>]) {
+        (&self.histograms.times, &self.histograms.rows)
     }
 
     /// ms, ascending and unique.
@@ -214,8 +226,18 @@ impl Assembler {
 }
 
 impl Stores<'_> {
+    /// Whether a part may have floats or stale markers.
+    fn has_floats(&self, source: &Source) -> bool {
+        match source {
+            Source::File(file, _) => self.files[*file].sort() == RowSort::Samples,
+            Source::Layer(..) => true,
+        }
+    }
+
+    /// First and last time of floats and stale markers; `None` without any.
     fn times(&self, source: &Source) -> Option<(i64, i64)> {
         match source {
+            Source::File(..) if !self.has_floats(source) => None,
             Source::File(_, run) => Some(run.times()),
             Source::Layer(layer, run) => self.layers[*layer].runs[*run].times(),
         }
@@ -272,7 +294,7 @@ impl Stores<'_> {
     }
 }
 
-fn push_timeline(out: &mut Vec<i64>, first: i64, step: i64, count: usize) {
+pub(super) fn push_timeline(out: &mut Vec<i64>, first: i64, step: i64, count: usize) {
     let count = i64::try_from(count).expect("rows fit");
     out.extend((0..count).map(|at| first + at * step));
 }
@@ -306,7 +328,7 @@ fn only(mut parts: impl Iterator<Item = PagePart>) -> Option<PagePart> {
 }
 
 /// Positions of the times in `from..=to`.
-fn inside(times: &[i64], (from, to): (i64, i64)) -> Range<usize> {
+pub(super) fn inside(times: &[i64], (from, to): (i64, i64)) -> Range<usize> {
     let start = times.partition_point(|time| *time < from);
     let end = times.partition_point(|time| *time <= to);
     start..end.max(start)
@@ -385,10 +407,19 @@ impl Rows {
 
     /// Drops rows and markers under a mask.
     fn cut(&mut self, masks: &[(i64, i64)]) {
-        if masks.is_empty() {
-            return;
+        if !masks.is_empty() {
+            self.keep(|time| !masks.iter().any(|(from, to)| (*from..=*to).contains(&time)));
         }
-        let kept = |time: i64| !masks.iter().any(|(from, to)| (*from..=*to).contains(&time));
+    }
+
+    /// Drops rows and markers at some times, which ascend.
+    fn drop_times(&mut self, times: &[i64]) {
+        if !times.is_empty() {
+            self.keep(|time| times.binary_search(&time).is_err());
+        }
+    }
+
+    fn keep(&mut self, kept: impl Fn(i64) -> bool) {
         self.stale_at.retain(|time| kept(*time));
         let mut keep = 0;
         for at in 0..self.times.len() {

@@ -7,18 +7,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::assemble::{Assembler, Stores};
+use super::exemplars::read_run;
 use super::pages::PageSet;
 use super::reader::CHUNK_ROWS;
 use super::selection::{Source, Tombstone, file_key, masks};
 use crate::error::Result;
-use crate::model::SeriesKey;
+use crate::model::{Exemplar, SeriesKey};
 use crate::runtime::ObjectWriter;
-use crate::store::block::{BlockFile, BlockWriter, FileRun, FinishedBlock, RunRows, WriterSetting};
+use crate::store::block::{
+    BlockFile, BlockWriter, FileRun, FinishedBlock, PageDecoder, RowSort, RowValues, RunRows, WriterSetting,
+};
+use crate::store::buffer::tidy;
 
-/// The runs of several files as one sequence. Rows under a tombstone are gone, and so are series that have
+/// The runs of several files of one sort as one sequence. Rows under a tombstone are gone, and so are series that have
 /// neither rows nor stale markers left.
 #[derive(Debug)]
 pub(in crate::store) struct Merge {
+    sort: RowSort,
     /// In rank order.
     files: Vec<Arc<BlockFile>>,
     cursors: Vec<Cursor>,
@@ -29,6 +34,14 @@ pub(in crate::store) struct Merge {
     assembler: Assembler,
     current: Option<(SeriesKey, i64)>,
     with_starts: bool,
+    exemplars: ExemplarRows,
+}
+
+/// The exemplars of the current series.
+#[derive(Debug, Default)]
+struct ExemplarRows {
+    times: Vec<i64>,
+    rows: Vec<Exemplar>,
 }
 
 /// The place in one file.
@@ -38,16 +51,20 @@ struct Cursor {
     runs: VecDeque<FileRun>,
 }
 
+/// A histogram takes as much memory as so many floats.
+const WIDE_ROW_COSTS: u64 = 64;
+
 const EVER: (i64, i64) = (i64::MIN, i64::MAX);
 
 impl Merge {
-    /// Merges `files`, lowest rank first.
+    /// Merges `files`, lowest rank first; all hold rows of one sort.
     ///
     /// # Errors
     /// `Internal` when there is no decompressor to be had.
     pub(in crate::store) fn new(files: Vec<Arc<BlockFile>>, tombstones: Vec<Tombstone>) -> Result<Self> {
         let with_starts = files.iter().any(|file| file.has_starts());
         Ok(Self {
+            sort: files.first().map_or(RowSort::Samples, |file| file.sort()),
             cursors: files.iter().map(|_| Cursor::default()).collect(),
             files,
             tombstones,
@@ -56,6 +73,7 @@ impl Merge {
             assembler: Assembler::default(),
             current: None,
             with_starts,
+            exemplars: ExemplarRows::default(),
         })
     }
 
@@ -79,22 +97,36 @@ impl Merge {
                 with_starts: self.with_starts,
             };
             let masks = masks(&self.tombstones, &key.metric, key.labels.as_ref());
-            self.assembler.assemble(stores, &sources, &masks)?;
+            if self.sort == RowSort::Exemplars {
+                self.exemplars.read(&self.files, &sources, &masks).await?;
+            } else {
+                self.assembler.assemble(stores, &sources, &masks)?;
+            }
             self.current = Some((key, id));
-            if !self.assembler.times().is_empty() || !self.assembler.stale_at().is_empty() {
+            if self.run().is_some_and(|run| !run.timestamps.is_empty() || !run.stale_at.is_empty()) {
                 break;
             }
         }
-        let Some((key, id)) = &self.current else { return Ok(None) };
-        let starts = self.assembler.starts();
-        Ok(Some(RunRows {
-            key,
-            id: *id,
-            timestamps: self.assembler.times(),
-            values: self.assembler.values(),
-            starts: (!starts.is_empty()).then_some(starts),
-            stale_at: self.assembler.stale_at(),
-        }))
+        Ok(self.run())
+    }
+
+    /// The current series.
+    fn run(&self) -> Option<RunRows<'_>> {
+        let (key, id) = self.current.as_ref()?;
+        let assembler = &self.assembler;
+        let (timestamps, rows) = match self.sort {
+            RowSort::Samples => {
+                let starts = Some(assembler.starts()).filter(|starts| !starts.is_empty());
+                (assembler.times(), RowValues::Floats { values: assembler.values(), starts })
+            }
+            RowSort::Histograms => {
+                let (times, rows) = assembler.histograms();
+                (times, RowValues::Histograms(rows))
+            }
+            RowSort::Exemplars => (&self.exemplars.times[..], RowValues::Exemplars(&self.exemplars.rows)),
+        };
+        let stale_at = if self.sort == RowSort::Samples { assembler.stale_at() } else { &[] };
+        Some(RunRows { key, id: *id, timestamps, rows, stale_at })
     }
 
     /// Writes the next file: as many series as fit into about `max_bytes`, or all that are left. `None` when
@@ -108,11 +140,12 @@ impl Merge {
         setting: WriterSetting,
         max_bytes: u64,
     ) -> Result<Option<FinishedBlock>> {
+        let sort = self.sort;
         let mut writer: Option<BlockWriter<Vec<u8>>> = None;
         while let Some(run) = self.next().await? {
             let writer = match &mut writer {
                 Some(writer) => writer,
-                none => none.insert(BlockWriter::new(Vec::new(), setting)?),
+                none => none.insert(BlockWriter::of(sort, Vec::new(), setting)?),
             };
             writer.push_run(run)?;
             let bytes = writer.drain();
@@ -135,8 +168,13 @@ impl Merge {
         while rows < CHUNK_ROWS {
             self.fill_cursors().await?;
             let Some(sources) = self.take_series() else { break };
-            rows += sources.iter().map(source_rows).sum::<u64>().max(1);
+            let weight = if self.sort == RowSort::Samples { 1 } else { WIDE_ROW_COSTS };
+            rows += sources.iter().map(source_rows).sum::<u64>().max(1) * weight;
             self.ready.push_back(sources);
+        }
+        if self.sort == RowSort::Exemplars {
+            // They are read run by run, through the cache.
+            return Ok(());
         }
         self.pages.load(&self.files, self.ready.iter().flatten(), EVER).await
     }
@@ -164,6 +202,29 @@ impl Merge {
         }
         debug_assert!(!sources.is_empty(), "the smallest run belongs to a file");
         Some(sources)
+    }
+}
+
+impl ExemplarRows {
+    async fn read(
+        &mut self,
+        files: &[Arc<BlockFile>],
+        sources: &[Source],
+        masks: &[(i64, i64)],
+    ) -> Result<()> {
+        self.rows.clear();
+        let mut decoder = PageDecoder::new()?;
+        for source in sources {
+            if let Source::File(file, run) = source {
+                self.rows.extend(read_run(&files[*file], run, &mut decoder).await?);
+            }
+        }
+        let kept = |time: i64| !masks.iter().any(|(from, to)| (*from..=*to).contains(&time));
+        self.rows.retain(|one| kept(one.timestamp));
+        tidy(&mut self.rows);
+        self.times.clear();
+        self.times.extend(self.rows.iter().map(|one| one.timestamp));
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@
 
 mod assemble;
 mod counts;
+mod exemplars;
+mod histograms;
 mod labels;
 mod logs;
 mod merge;
@@ -22,6 +24,8 @@ mod selection;
 mod tests;
 
 pub use counts::SelectionCounts;
+pub use exemplars::SeriesExemplars;
+pub(in crate::store) use exemplars::{ExemplarInput, exemplars};
 pub(in crate::store) use labels::{label_names, label_values};
 pub use logs::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
 pub(in crate::store) use logs::{LogInput, LogMerge};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::selection::Source;
 use crate::error::{Error, Result};
-use crate::store::block::{BlockFile, Column, ColumnPage, FileRun, Page, PageDecoder, PagePart};
+use crate::model::Histogram;
+use crate::store::block::{BlockFile, Column, ColumnPage, FileRun, Page, PageDecoder, PagePart, RowSort};
 
 /// The rows of a run that may lie in `from..=to`: exact for regular timelines, all of them otherwise.
 pub(super) fn rows_between(run: &FileRun, from: i64, to: i64) -> Range<u64> {
@@ -70,10 +71,12 @@ impl PageSet {
     }
 
     fn collect(&self, file: &BlockFile, run: &FileRun, range: (i64, i64), pages: &mut BTreeSet<ColumnPage>) {
+        let floats = file.sort() == RowSort::Samples;
         let columns = [
             (Column::Timestamp, run.step().is_none()),
-            (Column::Value, run.constant().is_none()),
-            (Column::Start, self.with_starts && run.has_starts()),
+            (Column::Value, floats && run.constant().is_none()),
+            (Column::Start, floats && self.with_starts && run.has_starts()),
+            (Column::Histogram, !floats),
         ];
         for part in file.page_parts(rows_between(run, range.0, range.1)) {
             for (column, needed) in columns {
@@ -88,6 +91,14 @@ impl PageSet {
     pub(super) fn times(&self, file: usize, column: Column, part: &PagePart) -> Result<&Arc<Vec<i64>>> {
         match self.pages.get(&(file, (column, part.page))) {
             Some(Page::Times(times)) if part.rows.end <= times.len() => Ok(times),
+            _ => Err(not_loaded()),
+        }
+    }
+
+    /// The native histograms of a part.
+    pub(super) fn histograms(&self, file: usize, part: &PagePart) -> Result<&Arc<Vec<Arc<Histogram>>>> {
+        match self.pages.get(&(file, (Column::Histogram, part.page))) {
+            Some(Page::Histograms(rows)) if part.rows.end <= rows.len() => Ok(rows),
             _ => Err(not_loaded()),
         }
     }

@@ -75,13 +75,14 @@ impl SeriesReader {
             with_starts: false,
         };
         self.assembler.assemble(stores, selection.sources(index), &selection.masks(index))?;
+        let (histogram_times, histograms) = self.assembler.histograms();
         Ok(Some(SeriesRows {
             index,
             timestamps: self.assembler.times(),
             values: self.assembler.values(),
             stale_at: self.assembler.stale_at(),
-            histogram_times: &[],
-            histograms: &[],
+            histogram_times,
+            histograms,
         }))
     }
 

@@ -45,7 +45,7 @@ pub struct Tombstone {
 /// What a selection is made of.
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct SelectionInput {
-    /// In any order; the higher rank wins.
+    /// Samples and native histograms, in any order; the higher rank wins among those of one sort.
     pub(in crate::store) files: Vec<RankedFile>,
     /// Above all files; a later one wins.
     pub(in crate::store) layers: Vec<Layer>,
@@ -184,7 +184,8 @@ impl Selection {
                 rows.end - rows.start
             }
             Source::Layer(layer, run) => {
-                let rows = self.layers[*layer].runs[*run].timestamps.len();
+                let run = &self.layers[*layer].runs[*run];
+                let rows = run.timestamps.len() + run.histograms.len();
                 u64::try_from(rows).expect("usize fits u64")
             }
         }
@@ -279,7 +280,9 @@ impl BufferRun {
 
     /// Whether it matches and may have something in `from..=to`.
     pub(super) fn is_wanted(&self, matchers: &[Matcher], from: i64, to: i64) -> bool {
-        self.times().is_some_and(|(first, last)| first <= to && from <= last)
+        let overlaps = |(first, last): (i64, i64)| first <= to && from <= last;
+        let histograms = self.histogram_times.first().copied().zip(self.histogram_times.last().copied());
+        (self.times().is_some_and(overlaps) || histograms.is_some_and(overlaps))
             && matches(matchers, &self.key.metric, self.key.labels.as_ref())
     }
 }

@@ -9,7 +9,9 @@ use super::*;
 use crate::error::Result;
 use crate::model::{Labels, MatchOp, Matcher, SeriesKey};
 use crate::runtime::Objects;
-use crate::store::block::{BlockFile, BlockWriter, CacheLimits, NO_START, RunRows, ScanCache, WriterSetting};
+use crate::store::block::{
+    BlockFile, BlockWriter, CacheLimits, NO_START, RowValues, RunRows, ScanCache, WriterSetting,
+};
 use crate::store::buffer::BufferRun;
 
 /// What was written at one time of a series: the bits of a value and a start, or a stale marker.
@@ -39,7 +41,13 @@ async fn file(objects: &Objects, cache: &ScanCache, name: &str, content: &Conten
         let key = key_of(series);
         let starts = (!starts.iter().all(|start| *start == NO_START)).then_some(&*starts);
         let (timestamps, values, stale_at) = (&*timestamps, &*values, &*stale_at);
-        writer.push_run(RunRows { key: &key, id: series.1, timestamps, values, starts, stale_at })?;
+        writer.push_run(RunRows {
+            key: &key,
+            id: series.1,
+            timestamps,
+            rows: RowValues::Floats { values, starts },
+            stale_at,
+        })?;
     }
     let (block, bytes) = writer.finish()?;
     objects.put(name, bytes.into()).await?;
@@ -49,7 +57,9 @@ async fn file(objects: &Objects, cache: &ScanCache, name: &str, content: &Conten
 fn layer(content: &Content) -> Layer {
     let run = |(series, events): (&(String, i64, Vec<u8>), &BTreeMap<i64, Event>)| {
         let (timestamps, values, _, stale_at) = parts(events);
-        BufferRun { key: key_of(series), id: series.1, timestamps, values, stale_at }
+        let key = key_of(series);
+        let (histogram_times, histograms) = (Vec::new(), Vec::new());
+        BufferRun { key, id: series.1, timestamps, values, stale_at, histogram_times, histograms }
     };
     Layer { runs: content.iter().map(run).collect() }
 }
@@ -226,8 +236,9 @@ async fn merge_equals_the_model(case: &Case) -> Result<()> {
         let name = name_of(run.key, run.id);
         assert!(last.as_ref() < Some(&name), "in key order");
         last = Some(name.clone());
-        let start = |at: usize| run.starts.map_or(NO_START, |starts| starts[at]);
-        let rows = run.timestamps.iter().zip(run.values).enumerate();
+        let RowValues::Floats { values, starts } = run.rows else { unreachable!("files of samples") };
+        let start = |at: usize| starts.map_or(NO_START, |starts| starts[at]);
+        let rows = run.timestamps.iter().zip(values).enumerate();
         let mut events: BTreeMap<i64, Event> =
             rows.map(|(at, (time, value))| (*time, Some((value.to_bits(), start(at))))).collect();
         events.extend(run.stale_at.iter().map(|time| (*time, None)));

@@ -4,8 +4,10 @@
 //! records refer to. A definition stands in the record that first uses it and again in the record after that,
 //! so a damaged record takes only its own rows with it. The directory has an identity, a lock and an epoch.
 
+mod extras;
 mod logs;
 mod positions;
+mod read;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -17,15 +19,16 @@ use std::sync::RwLock;
 
 use uuid::Uuid;
 
+pub(in crate::store) use extras::{ExemplarsBody, HistogramsBody};
 pub(in crate::store) use logs::{LogParts, LogsBody};
 pub(in crate::store) use positions::Positions;
 pub(in crate::store) use record::{Class, Definition, SamplesBody};
 use record::{RecordKind, RecordStart};
-use segment::{Step, Walk};
+use segment::Walk;
 
-use super::buffer::{Registry, Rows};
+use super::buffer::{Part, Registry};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, FilePosition, LogBatch, MetricMetadata, Tenant};
+use crate::model::{Batch, FilePosition, Handle, LogBatch, MetricMetadata, Tenant};
 use crate::runtime::{Disk, DiskFile, DiskLock};
 
 /// Records of one request with their rows: what [`Wal::append`] takes.
@@ -33,8 +36,8 @@ use crate::runtime::{Disk, DiskFile, DiskLock};
 pub(in crate::store) struct Request<'a> {
     /// Whose rows.
     pub(in crate::store) tenant: &'a Tenant,
-    /// The rows of each class; classes without rows are left out.
-    pub(in crate::store) parts: Vec<(Class, Rows<'a>)>,
+    /// The rows of each class and sort; those without rows are left out.
+    pub(in crate::store) parts: Vec<(Class, Part<'a>)>,
     /// The batch, for its metadata.
     pub(in crate::store) batch: &'a Batch,
     /// What the handles mean.
@@ -61,6 +64,10 @@ pub(in crate::store) enum ReplayedBody {
     Samples(SamplesBody),
     /// Type, help and unit of metrics.
     Metadata(Tenant, Vec<MetricMetadata>),
+    /// Native histograms; definitions as for samples.
+    Histograms(HistogramsBody),
+    /// Exemplars; definitions as for samples.
+    Exemplars(ExemplarsBody),
     /// Log lines.
     Logs(LogsBody),
     /// How far a tailed file was read with the lines of the same request.
@@ -183,7 +190,7 @@ impl Wal {
         let mut last = LastOf::new();
         if segment::check_header(&bytes, self.identity.directory).map_err(named)? {
             let mut walk = Walk::new(&bytes);
-            read_records(&mut walk, &mut out, &mut last).map_err(named)?;
+            read::read_records(&mut walk, &mut out, &mut last).map_err(named)?;
             out.cut = bytes.len() - walk.good_end;
             let mut file = self.disk.open_append(&path)?;
             if out.cut > 0 && is_last {
@@ -389,20 +396,18 @@ impl Wal {
             body.clear();
             let current = self.current.as_mut().expect("a segment is begun before anything is encoded");
             let (kind, class) = match part {
-                Part::Samples(class, rows) => {
-                    let definitions = current.definitions(request.tenant, *rows, &registry);
-                    record::write_samples(&mut body, request.tenant, &definitions, *rows);
-                    (RecordKind::Samples, *class)
+                Record::Rows(class, rows) => {
+                    (current.write_rows(&mut body, request.tenant, *rows, &registry), *class)
                 }
-                Part::Metadata => {
+                Record::Metadata => {
                     record::write_metadata(&mut body, request.tenant, request.batch);
                     (RecordKind::Metadata, Class::Live)
                 }
-                Part::Logs(class, batch) => {
+                Record::Logs(class, batch) => {
                     logs::write_logs(&mut body, request.tenant, batch);
                     (RecordKind::Logs, *class)
                 }
-                Part::Position(position) => {
+                Record::Position(position) => {
                     positions::write_position(&mut body, request.tenant, position);
                     (RecordKind::Position, Class::Live)
                 }
@@ -421,44 +426,76 @@ impl Wal {
 
 /// One record of a request.
 #[derive(Debug)]
-enum Part<'a> {
-    Samples(Class, Rows<'a>),
+enum Record<'a> {
+    Rows(Class, Part<'a>),
     Metadata,
     Logs(Class, &'a LogBatch),
     Position(&'a FilePosition),
 }
 
-impl Part<'_> {
+impl Record<'_> {
     /// Whether the record brings rows for a buffer, which then learn its sequence.
     fn has_rows(&self) -> bool {
-        matches!(self, Self::Samples(..) | Self::Logs(..))
+        matches!(self, Self::Rows(..) | Self::Logs(..))
     }
 }
 
 impl Request<'_> {
     /// The records of the request in their order in the log. Those with rows come in the order in which
     /// [`Wal::append`] tells their sequences: samples, then logs.
-    fn records(&self) -> Vec<Part<'_>> {
-        let mut all: Vec<Part<'_>> =
-            self.parts.iter().map(|(class, rows)| Part::Samples(*class, *rows)).collect();
+    fn records(&self) -> Vec<Record<'_>> {
+        let mut all: Vec<Record<'_>> =
+            self.parts.iter().map(|(class, rows)| Record::Rows(*class, *rows)).collect();
         if !self.batch.metadata.is_empty() {
-            all.push(Part::Metadata);
+            all.push(Record::Metadata);
         }
         if let Some(logs) = self.logs {
-            all.extend(logs.parts.iter().map(|(class, batch)| Part::Logs(*class, batch)));
-            all.extend(logs.position.as_ref().map(Part::Position));
+            all.extend(logs.parts.iter().map(|(class, batch)| Record::Logs(*class, batch)));
+            all.extend(logs.position.as_ref().map(Record::Position));
         }
         all
     }
 }
 
 impl Current {
+    /// Writes the body of a record with rows.
+    fn write_rows(
+        &mut self,
+        body: &mut Vec<u8>,
+        tenant: &Tenant,
+        part: Part<'_>,
+        registry: &Registry,
+    ) -> RecordKind {
+        match part {
+            Part::Samples(rows) => {
+                let definitions = self.definitions(tenant, rows.iter().map(|row| row.0), registry);
+                record::write_samples(body, tenant, &definitions, rows);
+                RecordKind::Samples
+            }
+            Part::Histograms(rows) => {
+                let definitions = self.definitions(tenant, rows.iter().map(|row| row.series), registry);
+                extras::write_histograms(body, tenant, &definitions, rows);
+                RecordKind::Histograms
+            }
+            Part::Exemplars(rows) => {
+                let definitions = self.definitions(tenant, rows.iter().map(|row| row.series), registry);
+                extras::write_exemplars(body, tenant, &definitions, rows);
+                RecordKind::Exemplars
+            }
+        }
+    }
+
     /// What a record must define: series used for the first time in this segment, and once more what the
     /// tenant's record before this one defined.
-    fn definitions(&mut self, tenant: &Tenant, rows: Rows<'_>, registry: &Registry) -> Vec<Definition> {
+    fn definitions(
+        &mut self,
+        tenant: &Tenant,
+        handles: impl Iterator<Item = Handle>,
+        registry: &Registry,
+    ) -> Vec<Definition> {
         let defined = self.defined.entry(tenant.clone()).or_default();
         let mut fresh = Vec::new();
-        for (handle, _, _) in rows.iter() {
+        for handle in handles {
             let slot = handle.slot as usize;
             if defined.len() <= slot {
                 defined.resize(slot + 1, None);
@@ -478,51 +515,6 @@ impl Current {
         all.extend(fresh);
         all
     }
-}
-
-fn read_records(walk: &mut Walk<'_>, out: &mut ReplayedSegment, last: &mut LastOf) -> Result<()> {
-    let mut request: Vec<Replayed> = Vec::new();
-    let mut whole = false;
-    for step in walk {
-        let (header, body) = match step {
-            Step::Record { header, body } => (header, body),
-            Step::Damage { at, len } => {
-                tracing::warn!(at, len, "a damaged WAL record was skipped");
-                out.quarantined += 1;
-                whole = false;
-                request.clear();
-                continue;
-            }
-        };
-        last.insert(header.class, header.sequence);
-        if header.first {
-            request.clear();
-            whole = true;
-        }
-        let body = match header.kind {
-            RecordKind::Samples => {
-                let mut samples = record::read_samples(&body)?;
-                let definitions = std::mem::take(&mut samples.definitions);
-                let tenant = samples.tenant.clone();
-                out.definitions.extend(definitions.into_iter().map(|d| (tenant.clone(), header.sequence, d)));
-                ReplayedBody::Samples(samples)
-            }
-            RecordKind::Metadata => {
-                let (tenant, metadata) = record::read_metadata(&body)?;
-                ReplayedBody::Metadata(tenant, metadata)
-            }
-            RecordKind::Logs => ReplayedBody::Logs(logs::read_logs(&body)?),
-            RecordKind::Position => {
-                let (tenant, position) = positions::read_position(&body)?;
-                ReplayedBody::Position(tenant, position)
-            }
-        };
-        request.push(Replayed { sequence: header.sequence, class: header.class, body });
-        if header.last && whole {
-            out.records.append(&mut request);
-        }
-    }
-    Ok(())
 }
 
 /// Reads the directory's identity, or makes one, and moves its epoch on durably.

@@ -48,6 +48,10 @@ pub(super) enum RecordKind {
     Samples = 1,
     /// Type, help and unit of metrics.
     Metadata = 2,
+    /// Native histograms.
+    Histograms = 3,
+    /// Exemplars.
+    Exemplars = 4,
     /// Log lines.
     Logs = 5,
     /// How far a tailed file was read.
@@ -83,6 +87,8 @@ impl Header {
         let kind = match bytes[20] {
             1 => RecordKind::Samples,
             2 => RecordKind::Metadata,
+            3 => RecordKind::Histograms,
+            4 => RecordKind::Exemplars,
             5 => RecordKind::Logs,
             6 => RecordKind::Position,
             _ => return None,
@@ -205,12 +211,7 @@ pub(in crate::store) struct SamplesBody {
 /// Writes a samples body.
 pub(super) fn write_samples(out: &mut Vec<u8>, tenant: &Tenant, definitions: &[Definition], rows: Rows<'_>) {
     push_bytes(out, tenant.as_str().as_bytes());
-    push_len(out, definitions.len());
-    for definition in definitions {
-        out.extend_from_slice(&definition.reference.to_le_bytes());
-        push_bytes(out, definition.key.metric.as_bytes());
-        push_bytes(out, definition.key.labels.as_bytes());
-    }
+    push_definitions(out, definitions);
     push_len(out, rows.len());
     for (handle, _, _) in rows.iter() {
         out.extend_from_slice(&handle.slot.to_le_bytes());
@@ -232,13 +233,21 @@ pub(super) fn write_samples(out: &mut Vec<u8>, tenant: &Tenant, definitions: &[D
     }
 }
 
-/// Reads a samples body.
+/// Writes what references mean.
+pub(super) fn push_definitions(out: &mut Vec<u8>, definitions: &[Definition]) {
+    push_len(out, definitions.len());
+    for definition in definitions {
+        out.extend_from_slice(&definition.reference.to_le_bytes());
+        push_bytes(out, definition.key.metric.as_bytes());
+        push_bytes(out, definition.key.labels.as_bytes());
+    }
+}
+
+/// Reads what references mean.
 ///
 /// # Errors
 /// `Corrupt` when it ends early or breaks a rule.
-pub(super) fn read_samples(bytes: &[u8]) -> Result<SamplesBody> {
-    let mut read = Reader(bytes);
-    let tenant = read.tenant()?;
+pub(super) fn read_definitions(read: &mut Reader<'_>) -> Result<Vec<Definition>> {
     let mut definitions = Vec::new();
     for _ in 0..read.u32()? {
         let reference = read.u32()?;
@@ -246,6 +255,16 @@ pub(super) fn read_samples(bytes: &[u8]) -> Result<SamplesBody> {
         let labels = LabelsRef::parse(read.bytes()?)?.to_owned();
         definitions.push(Definition { reference, key: SeriesKey { metric: metric.into(), labels } });
     }
+    Ok(definitions)
+}
+
+/// Reads a samples body.
+///
+/// # Errors
+/// `Corrupt` when it ends early or breaks a rule.
+pub(super) fn read_samples(bytes: &[u8]) -> Result<SamplesBody> {
+    let mut read = Reader(bytes);
+    let (tenant, definitions) = (read.tenant()?, read_definitions(&mut read)?);
     let rows = read.u32()? as usize;
     let references = read.array(rows, 4)?.chunks_exact(4).map(le_u32).collect();
     let timestamps = match read.take(1)?[0] {
@@ -312,6 +331,20 @@ pub(super) fn le_u64(bytes: &[u8]) -> u64 {
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// As many bytes as the array has.
+    pub(super) fn bytes_of<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let taken = self.take(N)?;
+        Ok(*taken.first_chunk().expect("so many were taken"))
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64> {
+        self.bytes_of().map(i64::from_le_bytes)
+    }
+
+    pub(super) fn f64(&mut self) -> Result<f64> {
+        self.bytes_of().map(f64::from_le_bytes)
+    }
+
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len).ok_or_else(|| Error::corrupt("a body ends early"))?;
         self.0 = tail;

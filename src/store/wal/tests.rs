@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::RwLock;
 
+use super::segment::Step;
 use super::*;
 use crate::model::{Handle, Labels, MetricType, Timestamps};
 use crate::runtime::fuzz::fuzz;
 use crate::runtime::{Clock, Fault};
+use crate::store::buffer::Rows;
 
 struct Bench {
     disk: Disk,
@@ -37,14 +39,15 @@ impl Bench {
             series: series.iter().map(|i| self.handles[*i]).collect(),
             timestamps: Timestamps::Shared(time),
             values: vec![value; series.len()],
-            metadata: Vec::new(),
+            ..Batch::default()
         }
     }
 
     fn append(&self, wal: &mut Wal, batch: &Batch) -> Result<u64> {
         let rows = Rows { batch, only: None };
         let (tenant, registry) = (&self.tenant, &self.registry);
-        let request = Request { tenant, parts: vec![(Class::Live, rows)], batch, registry, logs: None };
+        let parts = vec![(Class::Live, Part::Samples(rows))];
+        let request = Request { tenant, parts, batch, registry, logs: None };
         wal.append(&[request]).map(|sequences| sequences[0][0])
     }
 
@@ -205,7 +208,7 @@ fn an_unfinished_request_is_dropped_whole() {
     let (mut wal, _) = bench.open();
     let batch = bench.batch(&[0, 1], 1, 1.0);
     let (live, old) = (Rows { batch: &batch, only: Some(&[0]) }, Rows { batch: &batch, only: Some(&[1]) });
-    let parts = vec![(Class::Live, live), (Class::Backfill, old)];
+    let parts = vec![(Class::Live, Part::Samples(live)), (Class::Backfill, Part::Samples(old))];
     let request =
         Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry, logs: None };
     assert_eq!(wal.append(&[request]).unwrap(), [vec![1, 2]]);
@@ -261,7 +264,7 @@ fn segments_go_when_every_class_is_committed() {
     let batch = bench.batch(&[0], 1, 1.0);
     let rows = Rows { batch: &batch, only: None };
     for class in [Class::Live, Class::Backfill] {
-        let parts = vec![(class, rows)];
+        let parts = vec![(class, Part::Samples(rows))];
         let request =
             Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry, logs: None };
         wal.append(&[request]).unwrap();

@@ -296,13 +296,12 @@ fn content_types() {
         ("text/plain; version=0.0.4", Some(Format::Text)),
         ("Text/Plain;version=1.0.0;charset=utf-8", Some(Format::Text)),
         ("application/openmetrics-text; version=1.0.0", Some(Format::OpenMetrics)),
-        ("application/vnd.google.protobuf", None),
+        ("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily", Some(Format::Protobuf)),
         ("text/html", None),
         ("", None),
     ] {
         assert_eq!(Format::from_content_type(header), format, "{header}");
     }
-    assert!(!ACCEPT.contains(char::is_whitespace));
 }
 
 /// Bodies that are cut off, changed and mixed: an error or a reading, never a panic, always an end.

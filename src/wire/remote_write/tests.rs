@@ -20,7 +20,7 @@ fn read(message: &[u8], limits: &Limits) -> Result<Vec<Result<String>>> {
             pairs.push_canonical(&mut canonical);
             let labels = Labels::from_canonical(&canonical)?;
             assert_eq!(labels.iter().collect::<Vec<_>>(), pairs.pairs());
-            let counts = format!("{}e{}h", series.exemplars, series.histograms);
+            let counts = format!("{}e{}h", series.exemplars().count(), series.histograms().count());
             Ok(format!("{}{} {:?} {counts}", pairs.metric(), labels.as_ref(), series.samples))
         }));
         Ok(())

@@ -78,7 +78,7 @@ impl Stored {
             }
         }
         let timestamps = Timestamps::Each(timestamps);
-        let batch = Batch { series: handles, timestamps, values, metadata: Vec::new() };
+        let batch = Batch { series: handles, timestamps, values, ..Batch::default() };
         self.runtime.block_on(self.store.append(&tenant, batch)).map_err(failure)?;
         left_out.map_or(Ok(()), |what| Err(Failure::Unsupported(what.to_owned())))
     }

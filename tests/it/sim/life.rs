@@ -213,7 +213,7 @@ impl<'a> Life<'a> {
             let each = || Timestamps::Each(rows.iter().map(|((_, at), _)| *at).collect());
             let timestamps = if shared { Timestamps::Shared(first) } else { each() };
             let values = rows.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
-            let batch = Batch { series, timestamps, values, metadata: metadata.clone() };
+            let batch = Batch { series, timestamps, values, metadata: metadata.clone(), ..Batch::default() };
             match self.store.append(&self.tenant, batch).await? {
                 Appended::Stored => return Ok(()),
                 Appended::Resolve(_) => self.world.count("stale handles"),

@@ -1,5 +1,6 @@
 //! A stand-in for the store, and the tests of rounds and loops against it.
 
+mod histograms;
 mod loops;
 mod rounds;
 mod store;

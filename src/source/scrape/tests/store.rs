@@ -11,16 +11,19 @@ use crate::source::target::{Populated, Target};
 use crate::store::{Store, StoreGround, StoreSettings};
 use crate::wire::exposition::Format;
 
-const AT: i64 = 1_800_000_000_000;
+pub(super) const AT: i64 = 1_800_000_000_000;
 
-async fn open() -> Result<Store> {
+pub(super) async fn open() -> Result<Store> {
     let clock = Clock::manual(AT);
     let ground = StoreGround::in_memory(clock, Pools::inline());
     Store::open(StoreSettings::default(), ground, Path::new("/wal")).await
 }
 
 fn probe(store: &Store) -> Result<Probe> {
-    let job = ScrapeSettings::new("j", &GlobalSettings::default());
+    probe_of(store, ScrapeSettings::new("j", &GlobalSettings::default()))
+}
+
+pub(super) fn probe_of(store: &Store, job: ScrapeSettings) -> Result<Probe> {
     let Populated::Active(target) = Target::populate("h:1", &Group::default(), &job)? else {
         unreachable!("there are no target rules")
     };
