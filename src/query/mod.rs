@@ -5,6 +5,8 @@
 mod answer;
 mod engine;
 mod exec;
+#[cfg(test)]
+mod histogram_tests;
 mod plan;
 mod promql;
 mod run;
@@ -16,7 +18,9 @@ mod translate;
 
 pub use answer::{Answer, AnswerSeries, Question, Shape, Times};
 pub use engine::{Engine, EngineGround};
-pub use exec::Data;
+#[cfg(test)]
+pub(crate) use exec::MemorySeries;
+pub use exec::{Bucket, Data, buckets};
 pub use settings::QuerySettings;
 
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::ExecutionPlan;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::answer::AnswerSeries;
 use super::exec::{Merged, Source, View, Yielder, inward, too_many_samples};
-use super::plan::GridSchema;
+use super::plan::{GridSchema, HISTOGRAMS};
 use crate::error::{Error, Result};
 use crate::runtime::Clock;
 
@@ -32,7 +32,11 @@ pub(super) async fn collect(
             let view = View::of(&batch);
             for row in 0..view.len() {
                 let cells = view.row(row, &mut words);
-                merged.add((view.labels(row), view.drop_name(row)), &cells, false)?;
+                merged.add(
+                    (view.labels(row), view.drop_name(row)),
+                    (&cells, view.histograms(row)?),
+                    false,
+                )?;
             }
             yielder.check().await;
         }
@@ -41,7 +45,8 @@ pub(super) async fn collect(
 }
 
 fn batch_bytes(batch: &RecordBatch, steps: usize) -> usize {
-    batch.num_rows().saturating_mul(steps).saturating_mul(8)
+    let histograms = batch.columns().get(HISTOGRAMS).map_or(0, Array::get_array_memory_size);
+    batch.num_rows().saturating_mul(steps).saturating_mul(8).saturating_add(histograms)
 }
 
 /// Waits for a task and ends it when the caller goes away.
@@ -69,16 +74,20 @@ pub(super) async fn samples(
     while let Some(rows) = reader.next().await? {
         let first = rows.timestamps.partition_point(|t| *t < from);
         let end = rows.timestamps.partition_point(|t| *t <= to);
-        if first >= end {
+        let first_histogram = rows.histogram_times.partition_point(|t| *t < from);
+        let end_histogram = rows.histogram_times.partition_point(|t| *t <= to);
+        let count = end.saturating_sub(first) + end_histogram.saturating_sub(first_histogram);
+        if count == 0 {
             continue;
         }
-        total = total.saturating_add(u64::try_from(end - first).unwrap_or(u64::MAX));
+        total = total.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         if total > max_samples {
             return Err(too_many_samples().with("limit", max_samples));
         }
-        let (timestamps, values) = (rows.timestamps[first..end].to_vec(), rows.values[first..end].to_vec());
-        let labels = source.labels(rows.index);
-        series.push(AnswerSeries::samples(labels, timestamps, values));
+        let floats = (rows.timestamps[first..end].to_vec(), rows.values[first..end].to_vec());
+        let range = first_histogram..end_histogram;
+        let histograms = (rows.histogram_times[range.clone()].to_vec(), rows.histograms[range].to_vec());
+        series.push(AnswerSeries::samples(source.labels(rows.index), floats, histograms));
     }
     Ok(series)
 }

@@ -23,6 +23,8 @@ fn series(metric: &str, labels: &[(&str, &str)], points: &[(i64, f64)]) -> Memor
         timestamps: points.iter().map(|(t, _)| *t).collect(),
         values: points.iter().map(|(_, v)| *v).collect(),
         stale_at: Vec::new(),
+        histogram_times: Vec::new(),
+        histograms: Vec::new(),
     }
 }
 

@@ -118,8 +118,8 @@ impl Translator<'_> {
             ExprKind::Number(number) => Ok(Value::Scalar(Scalar::Known(StepScalar::Constant(number.value)))),
             ExprKind::Vector(selector) => self.instant_selector(selector, Take::Newest).map(Value::Vector),
             ExprKind::Unary(unary) => self.unary(unary),
-            ExprKind::Binary(binary) => self.binary(binary),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate).map(Value::Vector),
+            ExprKind::Binary(binary) => self.binary(binary, expr.span),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.span).map(Value::Vector),
             ExprKind::Call(call) => self.call(call, expr.span),
             ExprKind::Paren(inner) => self.value(inner),
             ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
@@ -179,11 +179,13 @@ impl Translator<'_> {
         Ok(Selector { matchers, range_ms, take, offset_ms, at_ms })
     }
 
-    fn aggregate(&self, aggregate: &ast::Aggregate) -> Result<Vector> {
+    fn aggregate(&self, aggregate: &ast::Aggregate, span: Span) -> Result<Vector> {
         let op = AggregateOp::from_name(aggregate.op.as_str())
             .ok_or_else(|| Error::unsupported(aggregate.op.as_str()))?;
         let param = aggregate.param.as_ref().map(Expr::unwrap_parens);
         let position = position(param.map_or(aggregate.expr.span, |param| param.span));
+        // Of topk and bottomk Prometheus shows the whole expression.
+        let operand = super::translate::position(if op.keeps_series() { span } else { aggregate.expr.span });
         let argument = param.map(|param| self.scalar(param)).transpose()?;
         let (argument, scalar) = argument.map_or((ScalarArgument::None, None), Scalar::into_argument);
         let input = self.vector(aggregate.expr.unwrap_parens())?;
@@ -193,7 +195,8 @@ impl Translator<'_> {
         let keeps_names = !aggregate.without && names.iter().any(|name| name == METRIC_NAME);
         let has_one_name = if op.keeps_series() { input.has_one_name } else { !keeps_names };
         let grouping = if aggregate.without { Grouping::Without(names) } else { Grouping::By(names) };
-        let plan = Aggregate { op, grouping, argument, position }.plan(input.plan, scalar, self.schema);
+        let plan =
+            Aggregate { op, grouping, argument, position, operand }.plan(input.plan, scalar, self.schema);
         Ok(Vector { plan, has_one_name, is_constant: input.is_constant })
     }
 

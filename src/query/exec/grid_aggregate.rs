@@ -1,6 +1,7 @@
 //! `GridAggregate`: reads all partitions of its input itself, one task each with its own accumulators, and merges
 //! them in partition order. Its one output partition has a row a group (or the chosen series).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,16 +18,17 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt;
 use hashbrown::HashMap;
 
-use super::aggregate::Accumulator;
+use super::aggregate::{Accumulator, Row};
 use super::batch::{Rows, View, batch_rows};
 use super::error::inward;
+use super::histogram::{Cell, Histograms};
 use super::kernel::bits;
 use super::labels::push_group;
 use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
-use crate::model::LabelsRef;
+use crate::model::{LabelsRef, METRIC_NAME};
 use crate::query::plan::{
-    Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar, go_general,
+    Aggregate, AggregateOp, Annotation, Annotations, GridSchema, HistogramNote, StepScalar, go_general,
 };
 use crate::runtime::Clock;
 
@@ -199,8 +201,11 @@ impl Run {
                 accumulator: Accumulator::new(self.exec.aggregate.op, steps, &argument),
                 groups: Groups::default(),
                 series: Vec::new(),
-                grouping: self.exec.aggregate.grouping.clone(),
-                immediate_names: self.exec.settings.immediate_names,
+                settings: self.exec.settings.clone(),
+                aggregate: self.exec.aggregate.clone(),
+                parameter: argument.clone(),
+                histograms: None,
+                notes: BTreeSet::new(),
                 reservation: MemoryConsumer::new(name).register(context.memory_pool()),
             };
             fold.run(input, Yielder::new(self.exec.settings.clock), self.base.elapsed_compute().clone())
@@ -254,8 +259,13 @@ struct Fold {
     groups: Groups,
     /// The series that topk and bottomk may choose: labels, and whether the name goes.
     series: Vec<(Box<[u8]>, bool)>,
-    grouping: Grouping,
-    immediate_names: bool,
+    aggregate: Aggregate,
+    settings: Settings,
+    parameter: StepScalar,
+    /// Those of `sum` and `avg`, once there are any.
+    histograms: Option<Histograms>,
+    /// What is to be said about native histograms.
+    notes: BTreeSet<HistogramNote>,
     reservation: MemoryReservation,
 }
 
@@ -287,19 +297,71 @@ impl Fold {
         let slot = &mut cache.groups[view.key(row) * 2 + usize::from(drop_name)];
         if *slot == usize::MAX {
             cache.key.clear();
-            let nameless = drop_name && self.immediate_names;
-            push_group(&mut cache.key, view.labels(row), &self.grouping, nameless);
+            let nameless = drop_name && self.settings.immediate_names;
+            push_group(&mut cache.key, view.labels(row), &self.aggregate.grouping, nameless);
             *slot = self.groups.id(&cache.key, drop_name);
         }
+        let slot = *slot;
         let series = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
-        if self.accumulator.add(*slot, series, &view.row(row, words)) {
+        let cells = view.histograms(row)?;
+        if !cells.is_empty() {
+            self.add_mixed(slot, series, (view, row), &cells);
+            return Ok(());
+        }
+        if self.accumulator.add(slot, series, &view.row(row, words)) {
             self.series.push((view.labels(row).as_bytes().into(), drop_name));
         }
         Ok(())
     }
 
+    /// Takes a row that has histograms.
+    fn add_mixed(&mut self, group: usize, series: u32, (view, row): (&View<'_>, usize), cells: &[Cell]) {
+        let mut words = Vec::new();
+        let floats = view.row(row, &mut words);
+        let Row { values, valid } = floats;
+        match self.aggregate.op {
+            AggregateOp::Sum | AggregateOp::Avg => {
+                let is_mean = self.aggregate.op == AggregateOp::Avg;
+                let histograms = self.histograms.get_or_insert_with(|| Histograms::new(is_mean));
+                let (notes, annotations) = (&mut self.notes, &self.settings.annotations);
+                let name = || {
+                    let is_gone = view.drop_name(row) && self.settings.immediate_names;
+                    view.labels(row).get(METRIC_NAME).filter(|_| !is_gone).unwrap_or("")
+                };
+                histograms.add(group, cells, &mut |note| {
+                    if note == HistogramNote::MixedSchemas {
+                        annotations.add(Annotation::Histogram(note, name()), self.aggregate.operand);
+                    } else {
+                        notes.insert(note);
+                    }
+                });
+                self.accumulator.add(group, series, &floats);
+            }
+            AggregateOp::Count | AggregateOp::Group => {
+                let mut words = valid.map_or_else(|| bits::all(values.len()), <[u64]>::to_vec);
+                for (step, _) in cells {
+                    bits::set(&mut words, *step as usize);
+                }
+                self.accumulator.add(group, series, &Row { values, valid: Some(&words) });
+            }
+            op @ (AggregateOp::Min | AggregateOp::Max | AggregateOp::Quantile) => {
+                self.notes.insert(HistogramNote::IgnoredInAggregation(op.name()));
+                self.accumulator.add(group, series, &floats);
+            }
+            op @ (AggregateOp::TopK | AggregateOp::BottomK) => {
+                if cells.iter().any(|(step, _)| self.parameter.at(*step as usize) >= 1.0) {
+                    self.notes.insert(HistogramNote::IgnoredInAggregation(op.name()));
+                }
+                if self.accumulator.add(group, series, &floats) {
+                    self.series.push((view.labels(row).as_bytes().into(), view.drop_name(row)));
+                }
+            }
+        }
+    }
+
     fn bytes(&self) -> usize {
-        self.accumulator.bytes() + self.groups.bytes
+        let histograms = self.histograms.as_ref().map_or(0, Histograms::bytes);
+        self.accumulator.bytes() + self.groups.bytes + histograms
     }
 
     fn merge(&mut self, other: Self) -> Result<()> {
@@ -308,8 +370,23 @@ impl Fold {
         let first = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
         self.series.extend(other.series);
         self.accumulator.merge(other.accumulator, &mapping, first);
+        self.notes.extend(other.notes);
+        if let Some(histograms) = other.histograms {
+            let is_mean = self.aggregate.op == AggregateOp::Avg;
+            let own = self.histograms.get_or_insert_with(|| Histograms::new(is_mean));
+            own.merge(histograms, &mapping, &mut |note| {
+                self.notes.insert(note);
+            });
+        }
         drop(other.reservation);
         self.reservation.try_resize(self.bytes()).map_err(inward)
+    }
+
+    /// Says what was found about native histograms.
+    fn say(&self) {
+        for note in &self.notes {
+            self.settings.annotations.add(Annotation::Histogram(*note, ""), self.aggregate.operand);
+        }
     }
 
     fn finish(mut self, op: AggregateOp, schema: &GridSchema) -> Result<Vec<RecordBatch>> {
@@ -318,17 +395,33 @@ impl Fold {
         if op.keeps_series() {
             for chosen in self.accumulator.chosen() {
                 let (labels, drop_name) = &self.series[chosen.series as usize];
-                out.push(labels, *drop_name, &chosen.values, &chosen.valid)?;
+                out.push((labels, *drop_name), (&chosen.values, &chosen.valid), &[])?;
             }
+            self.say();
             return out.finish();
         }
         let (mut values, mut valid) = (vec![0.0; steps], vec![0; bits::word_count(steps)]);
         for group in 0..self.groups.len() {
             self.accumulator.finish(group, &mut values, &mut valid);
+            let mut cells = Vec::new();
+            if let Some(histograms) = &mut self.histograms {
+                cells = histograms.finish(group, &mut valid, &mut |note| {
+                    self.notes.insert(note);
+                });
+                zero_invalid(&mut values, &valid);
+            }
             let key = LabelsRef::trusted(&self.groups.keys[group]);
-            out.push(key.as_bytes(), self.groups.drop_name[group], &values, &valid)?;
+            out.push((key.as_bytes(), self.groups.drop_name[group]), (&values, &valid), &cells)?;
         }
+        self.say();
         out.finish()
+    }
+}
+
+/// A step without a value holds 0.0.
+fn zero_invalid(values: &mut [f64], valid: &[u64]) {
+    for (step, value) in values.iter_mut().enumerate() {
+        *value = if bits::get(valid, step) { *value } else { 0.0 };
     }
 }
 
@@ -344,14 +437,20 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn push(&mut self, labels: &[u8], drop_name: bool, values: &[f64], valid: &[u64]) -> Result<()> {
+    fn push(
+        &mut self,
+        (labels, drop_name): (&[u8], bool),
+        (values, valid): (&[f64], &[u64]),
+        cells: &[Cell],
+    ) -> Result<()> {
         let set = bits::count(valid);
-        if set == 0 {
+        if set == 0 && cells.is_empty() {
             return Ok(());
         }
         let rows = self.rows.get_or_insert_with(|| Rows::new(self.schema, 1));
         rows.push(labels, drop_name, values, (set < values.len()).then_some(valid));
-        if rows.len() >= batch_rows(values.len()) {
+        rows.attach(cells);
+        if rows.len() >= batch_rows(values.len()) || rows.is_heavy() {
             self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
         }
         Ok(())

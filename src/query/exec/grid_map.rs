@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, BooleanBufferBuilder, LargeBinaryArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::Float64Type;
 use datafusion::common::Result as DfResult;
@@ -16,13 +16,15 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
-use super::batch::assemble;
+use super::batch::{HistogramColumn, View, assemble};
 use super::error::inward;
+use super::histogram::{Mapped, function_of as histogram_function_of, scalar_of};
 use super::operator::{ScalarInput, operator, partition_count, properties, stream};
 use crate::error::Result;
 use crate::model::time::ms_to_seconds;
 use crate::query::plan::{
-    DROP_NAME, GRID, GridSchema, InstantFunction, LABELS, ScalarBinary, ScalarOp, StepScalar,
+    Annotation, Annotations, DROP_NAME, GRID, GridSchema, InstantFunction, LABELS, ScalarBinary, ScalarOp,
+    StepScalar,
 };
 
 /// What is computed.
@@ -40,16 +42,23 @@ pub(crate) struct GridMapExec {
     map: Map,
     input: Arc<dyn ExecutionPlan>,
     schema: GridSchema,
+    annotations: Annotations,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl GridMapExec {
-    pub(crate) fn new(map: Map, input: &Arc<dyn ExecutionPlan>, schema: &GridSchema) -> Self {
+    pub(crate) fn new(
+        map: Map,
+        input: &Arc<dyn ExecutionPlan>,
+        schema: &GridSchema,
+        annotations: &Annotations,
+    ) -> Self {
         Self {
             map,
             input: Arc::clone(input),
             schema: schema.clone(),
+            annotations: annotations.clone(),
             properties: properties(schema, partition_count(input)),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -87,16 +96,20 @@ impl ExecutionPlan for GridMapExec {
                 Map::Binary(binary.clone(), scalar.replace(children.get(1).cloned()))
             }
         };
-        Ok(Arc::new(Self::new(map, &children[0], &self.schema)))
+        Ok(Arc::new(Self::new(map, &children[0], &self.schema, &self.annotations)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
         let base = BaselineMetrics::new(&self.metrics, partition);
-        let (map, schema) = (self.map.clone(), self.schema.clone());
-        let state = (input, map, schema, context, base);
-        let batches = futures::stream::try_unfold(state, async |(mut input, map, schema, context, base)| {
-            let scalar = match &map {
+        let exec = Mapping {
+            map: self.map.clone(),
+            schema: self.schema.clone(),
+            annotations: self.annotations.clone(),
+        };
+        let state = (input, exec, context, base);
+        let batches = futures::stream::try_unfold(state, async |(mut input, exec, context, base)| {
+            let scalar = match &exec.map {
                 Map::Function(_) => None,
                 Map::Binary(_, scalar) => scalar.get(&context).await?,
             };
@@ -104,11 +117,11 @@ impl ExecutionPlan for GridMapExec {
             while let Some(batch) = input.next().await {
                 let batch = batch.map_err(inward)?;
                 let timer = base.elapsed_compute().timer();
-                let batch = apply(&map, scalar.as_ref(), &batch, &schema)?;
+                let batch = exec.apply(scalar.as_ref(), &batch)?;
                 drop(timer);
                 if batch.num_rows() > 0 {
                     base.record_output(batch.num_rows());
-                    return Ok(Some((batch, (input, map, schema, context, base))));
+                    return Ok(Some((batch, (input, exec, context, base))));
                 }
             }
             base.done();
@@ -118,41 +131,88 @@ impl ExecutionPlan for GridMapExec {
     }
 }
 
-fn apply(
-    map: &Map,
-    scalar: Option<&StepScalar>,
-    batch: &RecordBatch,
-    schema: &GridSchema,
-) -> Result<RecordBatch> {
-    let grid = batch.column(GRID).as_fixed_size_list();
-    let floats = grid.values().as_primitive::<Float64Type>();
-    let steps = schema.grid().steps();
-    let from = usize::try_from(grid.value_offset(0)).expect("an offset is not negative");
-    let cells = grid.len() * steps;
-    let values = &floats.values()[from..from + cells];
-    let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
-    let (mut out, nulls, drops_name) = match map {
-        Map::Function(function) => (function_of(*function, values, schema), nulls, true),
-        Map::Binary(binary, _) => {
-            let scalar = scalar.cloned().unwrap_or(StepScalar::Constant(f64::NAN));
-            let (out, nulls) = binary_of(binary, values, nulls, &scalar, steps);
-            (out, nulls, binary.drops_name())
+/// What one execution needs.
+struct Mapping {
+    map: Map,
+    schema: GridSchema,
+    annotations: Annotations,
+}
+
+impl Mapping {
+    fn apply(&self, scalar: Option<&StepScalar>, batch: &RecordBatch) -> Result<RecordBatch> {
+        let schema = &self.schema;
+        let grid = batch.column(GRID).as_fixed_size_list();
+        let floats = grid.values().as_primitive::<Float64Type>();
+        let steps = schema.grid().steps();
+        let from = usize::try_from(grid.value_offset(0)).expect("an offset is not negative");
+        let cells = grid.len() * steps;
+        let values = &floats.values()[from..from + cells];
+        let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
+        let (mut out, mut nulls, drops_name) = match &self.map {
+            Map::Function(function) => (function_of(*function, values, schema), nulls, true),
+            Map::Binary(binary, _) => {
+                let scalar = scalar.cloned().unwrap_or(StepScalar::Constant(f64::NAN));
+                let (out, nulls) = binary_of(binary, values, nulls, &scalar, steps);
+                (out, nulls, binary.drops_name())
+            }
+        };
+        if matches!(self.map, Map::Function(InstantFunction::Histogram(_))) {
+            nulls = Some(NullBuffer::new_null(cells));
         }
-    };
-    if let Some(nulls) = &nulls {
-        // A step without a value holds 0.0: sums count on it.
-        for (value, valid) in out.iter_mut().zip(nulls.iter()) {
-            *value = if valid { *value } else { 0.0 };
+        let histograms = self.histograms(scalar, &View::of(batch), (&mut out, &mut nulls))?;
+        if let Some(nulls) = &nulls {
+            // A step without a value holds 0.0: sums count on it.
+            for (value, valid) in out.iter_mut().zip(nulls.iter()) {
+                *value = if valid { *value } else { 0.0 };
+            }
         }
+        let drop_name = if drops_name {
+            BooleanArray::new(BooleanBuffer::new_set(batch.num_rows()), None)
+        } else {
+            batch.column(DROP_NAME).as_boolean().clone()
+        };
+        let labels = Arc::clone(batch.column(LABELS));
+        assemble(schema, labels, drop_name, (ScalarBuffer::from(out), nulls), histograms)
     }
-    let drop_name = if drops_name {
-        BooleanArray::new(BooleanBuffer::new_set(batch.num_rows()), None)
-    } else {
-        batch.column(DROP_NAME).as_boolean().clone()
-    };
-    let labels = Arc::clone(batch.column(LABELS));
-    let batch = assemble(schema, labels, drop_name, ScalarBuffer::from(out), nulls)?;
-    Ok(batch)
+
+    /// The rows' histograms, if they stay histograms; those that become floats go into the grid.
+    fn histograms(
+        &self,
+        scalar: Option<&StepScalar>,
+        view: &View<'_>,
+        (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
+    ) -> Result<Option<LargeBinaryArray>> {
+        if !view.has_histograms() {
+            return Ok(None);
+        }
+        let steps = self.schema.grid().steps();
+        let times: Vec<f64> = self.schema.grid().times().map(ms_to_seconds).collect();
+        let (mut column, mut set) = (HistogramColumn::default(), Vec::new());
+        for row in 0..view.len() {
+            let cells = view.histograms(row)?;
+            let Mapped { cells, floats, note } = match &self.map {
+                Map::Function(function) => histogram_function_of(*function, cells, &times),
+                Map::Binary(binary, _) => {
+                    scalar_of(binary, cells, scalar.unwrap_or(&StepScalar::Constant(f64::NAN)))
+                }
+            };
+            column.push(row, &cells);
+            set.extend(floats.into_iter().map(|(step, value)| (row * steps + step, value)));
+            if let (Some(note), Map::Binary(binary, _)) = (note, &self.map) {
+                self.annotations.add(Annotation::Histogram(note, ""), binary.position);
+            }
+        }
+        if let Some(before) = nulls.take_if(|_| !set.is_empty()) {
+            let mut valid = BooleanBufferBuilder::new(out.len());
+            valid.append_buffer(before.inner());
+            for (cell, value) in set {
+                out[cell] = value;
+                valid.set_bit(cell, true);
+            }
+            *nulls = Some(NullBuffer::new(valid.finish()));
+        }
+        Ok(column.into_some(view.len()))
+    }
 }
 
 fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -> Vec<f64> {
@@ -166,6 +226,7 @@ fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -
             let times: Vec<f64> = schema.grid().times().map(ms_to_seconds).collect();
             times.iter().copied().cycle().take(values.len()).collect()
         }
+        InstantFunction::Histogram(_) => vec![0.0; values.len()],
     }
 }
 

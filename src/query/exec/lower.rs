@@ -65,12 +65,13 @@ impl Lower {
         }
         if let Some(node) = Node::<Instant>::of(node) {
             let map = Map::Function(node.parameters().0);
-            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema))));
+            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema, &self.annotations))));
         }
         if let Some(node) = Node::<ScalarBinary>::of(node) {
             let binary = node.parameters().clone();
             let scalar = scalar_input(&binary.scalar, inputs);
-            let exec = GridMapExec::new(Map::Binary(binary, scalar), first(inputs)?, schema);
+            let exec =
+                GridMapExec::new(Map::Binary(binary, scalar), first(inputs)?, schema, &self.annotations);
             return Ok(Some(Arc::new(exec)));
         }
         if let Some(node) = Node::<Literal>::of(node) {

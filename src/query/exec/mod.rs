@@ -5,6 +5,7 @@ mod batch;
 mod error;
 mod grid_aggregate;
 mod grid_map;
+mod histogram;
 mod kernel;
 mod labels;
 mod lower;
@@ -15,6 +16,8 @@ mod source;
 
 pub(crate) use batch::View;
 pub(crate) use error::{inward, too_many_samples};
+pub(crate) use histogram::Cell;
+pub use histogram::{Bucket, buckets};
 pub(crate) use kernel::bits;
 pub(crate) use labels::{compare, in_output_order};
 pub(crate) use lower::{Lower, PromPlanner, selections};

@@ -16,13 +16,14 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 
 use super::batch::{Rows, batch_rows, too_many_labels};
 use super::error::outward;
+use super::histogram::{Cell, Mixed, Points};
 use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
 use super::operator::{ScalarInput, Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
 use crate::error::{Error, Result};
 use crate::query::plan::{
-    Annotation, Annotations, GridSchema, Position, Selector, StepScalar, Take, WindowFunction,
+    Annotation, Annotations, GridSchema, HistogramNote, Position, Selector, StepScalar, Take, WindowFunction,
 };
 use crate::runtime::Clock;
 
@@ -110,6 +111,14 @@ impl SeriesScanExec {
         }
     }
 
+    /// What was found about a series' native histograms.
+    fn note(&self, index: usize, notes: impl Iterator<Item = HistogramNote>) {
+        let position = self.fused.as_ref().map(|fused| fused.position);
+        for (note, position) in notes.zip(std::iter::repeat(position).flatten()) {
+            self.annotations.add(Annotation::Histogram(note, &self.source.key(index).metric), position);
+        }
+    }
+
     /// `quantile_over_time` says so when its quantile is none, once there is a value.
     fn warn_quantile(&self, argument: &StepScalar, valid: &[u64]) {
         let Some(fused) = self.fused.as_ref().filter(|f| f.function == WindowFunction::Quantile) else {
@@ -163,6 +172,7 @@ impl ExecutionPlan for SeriesScanExec {
             first: range.start,
             dictionary,
             kernel: None,
+            histograms: Histograms::default(),
             argument: None,
             yielder: Yielder::new(self.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
@@ -178,6 +188,42 @@ impl ExecutionPlan for SeriesScanExec {
     }
 }
 
+/// What series with native histograms need besides the kernel for their floats; made when the first one comes.
+#[derive(Default)]
+struct Histograms {
+    windows: Option<Mixed>,
+    values: Vec<f64>,
+    cells: Vec<Cell>,
+}
+
+impl Histograms {
+    /// Adds the row of a series; whether it has any float.
+    fn push(
+        &mut self,
+        scan: &SeriesScanExec,
+        kernel: &mut Kernel,
+        points: &Points<'_>,
+        (rows, words): (&mut Rows, &mut [u64]),
+        (index, key, drop_name): (usize, i32, bool),
+    ) -> Result<bool> {
+        let windows = match &mut self.windows {
+            Some(windows) => windows,
+            none => {
+                let Selector { range_ms, offset_ms, at_ms, .. } = scan.selector;
+                self.values.resize(scan.schema.grid().steps(), 0.0);
+                none.insert(Mixed::new(scan.schema.grid(), range_ms, offset_ms, at_ms)?)
+            }
+        };
+        windows.run(kernel, points, (&mut self.values, words), &mut self.cells);
+        scan.note(index, windows.notes());
+        let has_floats = bits::count(words) > 0;
+        if has_floats || !self.cells.is_empty() {
+            rows.push_mixed(key, drop_name, (&self.values, words), &self.cells);
+        }
+        Ok(has_floats)
+    }
+}
+
 /// One partition being read.
 struct Partial {
     scan: SeriesScanExec,
@@ -186,6 +232,7 @@ struct Partial {
     first: usize,
     dictionary: Arc<BinaryArray>,
     kernel: Option<Kernel>,
+    histograms: Histograms,
     argument: Option<StepScalar>,
     yielder: Yielder,
     base: BaselineMetrics,
@@ -218,16 +265,24 @@ impl Partial {
             .fused
             .as_ref()
             .map_or(self.scan.selector.take == Take::NewestTime, |fused| fused.function.drops_name());
-        while rows.len() < batch_rows(steps) {
+        while rows.len() < batch_rows(steps) && !rows.is_heavy() {
             let Some(series) = self.reader.next().await? else { break };
             let timer = self.base.elapsed_compute().timer();
-            self.samples.add(series.timestamps.len());
+            self.samples.add(series.timestamps.len() + series.histograms.len());
             let index = series.index;
             let key = i32::try_from(index - self.first).map_err(|_| too_many_labels())?;
             let samples =
                 Samples { timestamps: series.timestamps, values: series.values, stale_at: series.stale_at };
-            let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
-            if rows.push_with(key, drop_name, &mut words, fill) {
+            let has_floats = if series.histogram_times.is_empty() {
+                let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
+                rows.push_with(key, drop_name, &mut words, fill)
+            } else {
+                let (times, histograms) = (series.histogram_times, series.histograms);
+                let points = Points { floats: samples, times, histograms };
+                let row = (&mut rows, words.as_mut_slice());
+                self.histograms.push(&self.scan, &mut kernel, &points, row, (index, key, drop_name))?
+            };
+            if has_floats {
                 self.scan.warn(index);
                 if let Some(argument) = &self.argument {
                     self.scan.warn_quantile(argument, &words);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::histogram_note::HistogramNote;
+
 /// A byte offset in the query's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Position(pub(crate) usize);
@@ -27,11 +29,17 @@ pub(crate) enum Annotation<'a> {
     NotACounter(&'a str),
     /// `sort` where the order is the labels'.
     SortInRangeQuery,
+    /// About native histograms, and of which metric.
+    Histogram(HistogramNote, &'a str),
 }
 
 impl Annotation<'_> {
     fn is_warning(self) -> bool {
-        !matches!(self, Self::NotACounter(_))
+        match self {
+            Self::QuantileOutOfRange(_) | Self::SortInRangeQuery => true,
+            Self::NotACounter(_) => false,
+            Self::Histogram(note, _) => note.is_warning(),
+        }
     }
 }
 
@@ -47,6 +55,7 @@ impl fmt::Display for Annotation<'_> {
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
                 go_quoted(metric)
             ),
+            Self::Histogram(note, metric) => note.write(f, &go_quoted(metric)),
             Self::SortInRangeQuery => f.write_str(
                 "PromQL warning: sort is ineffective for range queries since results are always ordered by labels",
             ),

@@ -106,6 +106,8 @@ pub(crate) enum InstantFunction {
     Negate,
     /// `timestamp` of anything but a selector: the evaluation time.
     EvaluationTime,
+    /// A number of a native histogram; floats have none.
+    Histogram(HistogramFunction),
 }
 
 impl InstantFunction {
@@ -117,6 +119,42 @@ impl InstantFunction {
             Self::Floor => "floor",
             Self::Negate => "-",
             Self::EvaluationTime => "timestamp",
+            Self::Histogram(function) => function.name(),
+        }
+    }
+}
+
+/// What is computed from each native histogram alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum HistogramFunction {
+    /// Number of observations.
+    Count,
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Avg,
+    /// Their standard deviation, estimated from the buckets.
+    Stddev,
+    /// Their variance, estimated from the buckets.
+    Stdvar,
+}
+
+impl HistogramFunction {
+    /// The function of a name in a query.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Count, Self::Sum, Self::Avg, Self::Stddev, Self::Stdvar]
+            .into_iter()
+            .find(|function| function.name() == name)
+    }
+
+    /// The name in a query.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Count => "histogram_count",
+            Self::Sum => "histogram_sum",
+            Self::Avg => "histogram_avg",
+            Self::Stddev => "histogram_stddev",
+            Self::Stdvar => "histogram_stdvar",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Function calls.
 
 use super::super::plan::{
-    Annotation, Instant, InstantFunction, Literal, ScalarArgument, ScalarOf, Sort, StepScalar, Take, Window,
-    WindowFunction,
+    Annotation, HistogramFunction, Instant, InstantFunction, Literal, ScalarArgument, ScalarOf, Sort,
+    StepScalar, Take, Window, WindowFunction,
 };
 use super::super::promql::ast::{self, ExprKind};
 use super::super::promql::{Expr, Span};
@@ -10,14 +10,32 @@ use super::{Scalar, Translator, Value, Vector, position};
 use crate::error::{Error, Result};
 
 /// The functions that are evaluated, besides those over ranges.
-pub(in crate::query) const INSTANT_FUNCTIONS: [&str; 9] =
-    ["abs", "ceil", "floor", "scalar", "sort", "sort_desc", "time", "timestamp", "vector"];
+pub(in crate::query) const INSTANT_FUNCTIONS: [&str; 14] = [
+    "abs",
+    "ceil",
+    "floor",
+    "histogram_avg",
+    "histogram_count",
+    "histogram_stddev",
+    "histogram_stdvar",
+    "histogram_sum",
+    "scalar",
+    "sort",
+    "sort_desc",
+    "time",
+    "timestamp",
+    "vector",
+];
 
 impl Translator<'_> {
     pub(super) fn call(&self, call: &ast::Call, span: Span) -> Result<Value> {
         let name = call.function.name;
         if let Some(function) = WindowFunction::from_name(name) {
             return self.window(function, &call.args).map(Value::Vector);
+        }
+        if let (Some(function), [argument]) = (HistogramFunction::from_name(name), call.args.as_slice()) {
+            let argument = argument.unwrap_parens();
+            return self.instant(InstantFunction::Histogram(function), argument).map(Value::Vector);
         }
         if !INSTANT_FUNCTIONS.contains(&name) {
             return Err(Error::unsupported(name));

@@ -1,8 +1,11 @@
 //! Unary and binary operators.
 
-use super::super::plan::{Instant, InstantFunction, ScalarArgument, ScalarBinary, ScalarOp, StepScalar};
+use super::super::plan::{
+    Instant, InstantFunction, Position, ScalarArgument, ScalarBinary, ScalarOp, StepScalar,
+};
+use super::super::promql::Span;
 use super::super::promql::ast::{self, BinaryOp};
-use super::{Scalar, Translator, Value, Vector};
+use super::{Scalar, Translator, Value, Vector, position};
 use crate::error::{Error, Result};
 
 impl Translator<'_> {
@@ -25,7 +28,7 @@ impl Translator<'_> {
         })
     }
 
-    pub(super) fn binary(&self, expr: &ast::Binary) -> Result<Value> {
+    pub(super) fn binary(&self, expr: &ast::Binary, span: Span) -> Result<Value> {
         let op = scalar_op(expr.op).ok_or_else(|| Error::unsupported(expr.op.as_str()))?;
         let (left, right) = (self.value(&expr.left)?, self.value(&expr.right)?);
         let binary = |scalar_left| ScalarBinary {
@@ -33,6 +36,7 @@ impl Translator<'_> {
             return_bool: expr.returns_bool,
             scalar_left,
             scalar: ScalarArgument::None,
+            position: position(span),
         };
         match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(self.scalars(op, left, right))),
@@ -50,8 +54,13 @@ impl Translator<'_> {
 
     fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
         // A comparison between scalars always has `bool`; the grammar sees to it.
-        let binary =
-            |scalar, scalar_left| ScalarBinary { op, return_bool: op.is_comparison(), scalar_left, scalar };
+        let binary = |scalar, scalar_left| ScalarBinary {
+            op,
+            return_bool: op.is_comparison(),
+            scalar_left,
+            scalar,
+            position: Position(0),
+        };
         match (left, right) {
             (Scalar::Known(left), Scalar::Known(right)) => {
                 Scalar::Known(left.zip(&right, |left, right| op.apply(left, right)))

@@ -21,7 +21,7 @@ mod slide;
 #[cfg(test)]
 mod tests;
 
-use self::edges::Edges;
+pub(crate) use self::edges::Edges;
 use crate::error::Result;
 use crate::query::plan::{Grid, StepScalar, WindowFunction, Windows};
 
@@ -81,6 +81,11 @@ impl Kernel {
             steps: grid.steps(),
             repeat: at_ms.is_some(),
         })
+    }
+
+    /// What it computes.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Computes one series into `out` (one value a step) and `valid` (one bit a step); returns the number of
