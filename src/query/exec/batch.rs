@@ -11,8 +11,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, Int32Type};
 
 use super::aggregate::Row;
-use super::histogram::{Cell, push_cells, read_cells};
 use super::kernel::bits;
+use super::native::{Cell, push_cells, read_cells};
 use crate::error::{Error, Kind, Result};
 use crate::model::LabelsRef;
 use crate::query::plan::{DROP_NAME, GRID, GridSchema, HISTOGRAMS, LABELS};

@@ -18,7 +18,7 @@ use futures::StreamExt;
 
 use super::batch::{HistogramColumn, View, assemble};
 use super::error::inward;
-use super::histogram::{Mapped, function_of as histogram_function_of, scalar_of};
+use super::native::{Mapped, function_of as histogram_function_of, scalar_of};
 use super::operator::{ScalarInput, operator, partition_count, properties, stream};
 use crate::error::Result;
 use crate::model::time::ms_to_seconds;

@@ -16,9 +16,9 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 
 use super::batch::{Rows, batch_rows, too_many_labels};
 use super::error::outward;
-use super::histogram::{Cell, Mixed, Points};
 use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
+use super::native::{Cell, Mixed, Points};
 use super::operator::{ScalarInput, Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
 use crate::error::{Error, Result};

@@ -107,7 +107,7 @@ pub(crate) enum InstantFunction {
     /// `timestamp` of anything but a selector: the evaluation time.
     EvaluationTime,
     /// A number of a native histogram; floats have none.
-    Histogram(HistogramFunction),
+    Statistic(Statistic),
 }
 
 impl InstantFunction {
@@ -119,14 +119,14 @@ impl InstantFunction {
             Self::Floor => "floor",
             Self::Negate => "-",
             Self::EvaluationTime => "timestamp",
-            Self::Histogram(function) => function.name(),
+            Self::Statistic(function) => function.name(),
         }
     }
 }
 
 /// What is computed from each native histogram alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum HistogramFunction {
+pub(crate) enum Statistic {
     /// Number of observations.
     Count,
     /// Their sum.
@@ -139,7 +139,7 @@ pub(crate) enum HistogramFunction {
     Stdvar,
 }
 
-impl HistogramFunction {
+impl Statistic {
     /// The function of a name in a query.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Count, Self::Sum, Self::Avg, Self::Stddev, Self::Stdvar]

@@ -19,7 +19,7 @@ mod window;
 
 pub(crate) use aggregate::{Aggregate, Grouping};
 pub(crate) use annotation::{Annotation, Annotations, Position, go_general};
-pub(crate) use function::{AggregateOp, HistogramFunction, InstantFunction, ScalarOp, WindowFunction};
+pub(crate) use function::{AggregateOp, InstantFunction, ScalarOp, Statistic, WindowFunction};
 pub(crate) use grid::{Grid, Windows};
 pub(crate) use histogram_note::{HistogramNote, Operation, SampleType};
 pub(crate) use map::{Instant, ScalarBinary};

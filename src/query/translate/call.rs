@@ -1,8 +1,8 @@
 //! Function calls.
 
 use super::super::plan::{
-    Annotation, HistogramFunction, Instant, InstantFunction, Literal, ScalarArgument, ScalarOf, Sort,
-    StepScalar, Take, Window, WindowFunction,
+    Annotation, Instant, InstantFunction, Literal, ScalarArgument, ScalarOf, Sort, Statistic, StepScalar,
+    Take, Window, WindowFunction,
 };
 use super::super::promql::ast::{self, ExprKind};
 use super::super::promql::{Expr, Span};
@@ -33,9 +33,9 @@ impl Translator<'_> {
         if let Some(function) = WindowFunction::from_name(name) {
             return self.window(function, &call.args).map(Value::Vector);
         }
-        if let (Some(function), [argument]) = (HistogramFunction::from_name(name), call.args.as_slice()) {
+        if let (Some(function), [argument]) = (Statistic::from_name(name), call.args.as_slice()) {
             let argument = argument.unwrap_parens();
-            return self.instant(InstantFunction::Histogram(function), argument).map(Value::Vector);
+            return self.instant(InstantFunction::Statistic(function), argument).map(Value::Vector);
         }
         if !INSTANT_FUNCTIONS.contains(&name) {
             return Err(Error::unsupported(name));

@@ -6,7 +6,7 @@ use super::variance::variance;
 use super::{Cell, compact, divided, scaled};
 use crate::model::Histogram;
 use crate::query::plan::{
-    HistogramFunction, HistogramNote, InstantFunction, SampleType, ScalarBinary, ScalarOp, StepScalar,
+    HistogramNote, InstantFunction, SampleType, ScalarBinary, ScalarOp, Statistic, StepScalar,
 };
 
 /// What a row's histograms become.
@@ -29,7 +29,7 @@ pub(crate) fn function_of(function: InstantFunction, cells: Vec<Cell>, times: &[
             let time = |(step, _): Cell| (step as usize, times[step as usize]);
             Mapped { floats: cells.into_iter().map(time).collect(), ..Mapped::default() }
         }
-        InstantFunction::Histogram(function) => {
+        InstantFunction::Statistic(function) => {
             let value = |(step, histogram): Cell| (step as usize, value_of(function, &histogram));
             Mapped { floats: cells.into_iter().map(value).collect(), ..Mapped::default() }
         }
@@ -38,13 +38,13 @@ pub(crate) fn function_of(function: InstantFunction, cells: Vec<Cell>, times: &[
     }
 }
 
-fn value_of(function: HistogramFunction, histogram: &Histogram) -> f64 {
+fn value_of(function: Statistic, histogram: &Histogram) -> f64 {
     match function {
-        HistogramFunction::Count => histogram.count,
-        HistogramFunction::Sum => histogram.sum,
-        HistogramFunction::Avg => histogram.sum / histogram.count,
-        HistogramFunction::Stddev => variance(histogram).sqrt(),
-        HistogramFunction::Stdvar => variance(histogram),
+        Statistic::Count => histogram.count,
+        Statistic::Sum => histogram.sum,
+        Statistic::Avg => histogram.sum / histogram.count,
+        Statistic::Stddev => variance(histogram).sqrt(),
+        Statistic::Stdvar => variance(histogram),
     }
 }
 
