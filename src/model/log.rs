@@ -6,7 +6,7 @@ use super::labels::{Labels, LabelsRef};
 ///
 /// A line's row is `(stream, timestamp, body, metadata)`; two rows that agree in all four are one row, so sending
 /// a batch again changes nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogBatch {
     /// The label sets that lines refer to.
     pub streams: Vec<Labels>,
@@ -84,6 +84,31 @@ impl LogBatch {
         self.body_ends.push(body_end);
         self.metadata_ends.push(metadata_end);
         true
+    }
+
+    /// Whether the columns fit together, so that [`LogBatch::line`] cannot panic.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let rows = self.len();
+        let is_partition =
+            |ends: &[u32], len: usize| ends.is_sorted() && ends.last().map_or(0, |end| *end as usize) == len;
+        if [self.stream.len(), self.body_ends.len(), self.metadata_ends.len()] != [rows; 3] {
+            return Err("columns of different lengths");
+        }
+        if self.stream.iter().any(|stream| *stream as usize >= self.streams.len()) {
+            return Err("a line of an unknown stream");
+        }
+        if !is_partition(&self.body_ends, self.bodies.len())
+            || !is_partition(&self.metadata_ends, self.metadata.len())
+        {
+            return Err("ends that do not divide the texts");
+        }
+        if !self.body_ends.iter().all(|end| self.bodies.is_char_boundary(*end as usize)) {
+            return Err("a line that ends inside a character");
+        }
+        Ok(())
     }
 
     /// One line.

@@ -23,5 +23,5 @@ pub use log::{FilePosition, LogBatch, LogLine};
 pub use matcher::{MatchOp, Matcher};
 pub use principal::{Principal, Tenant};
 pub use re2::Regex;
-pub use schema::{Table, metadata_schema, samples_schema, series_schema, staleness_schema};
+pub use schema::{Table, logs_schema, metadata_schema, samples_schema, series_schema, staleness_schema};
 pub use series::{SeriesKey, series_id};

@@ -15,11 +15,14 @@ pub enum Table {
     Metadata,
     /// Stale markers.
     Staleness,
+    /// Log lines.
+    Logs,
 }
 
 impl Table {
     /// All of them in commit order: `samples` last, so that what it refers to is already there.
-    pub const COMMIT_ORDER: [Self; 4] = [Self::Metadata, Self::Series, Self::Staleness, Self::Samples];
+    pub const COMMIT_ORDER: [Self; 5] =
+        [Self::Metadata, Self::Series, Self::Staleness, Self::Logs, Self::Samples];
 
     /// The columns.
     pub fn schema(self) -> SchemaRef {
@@ -28,6 +31,7 @@ impl Table {
             Self::Series => series_schema(),
             Self::Metadata => metadata_schema(),
             Self::Staleness => staleness_schema(),
+            Self::Logs => logs_schema(),
         }
     }
 
@@ -38,6 +42,7 @@ impl Table {
             Self::Series => "series",
             Self::Metadata => "metadata",
             Self::Staleness => "staleness",
+            Self::Logs => "logs",
         }
     }
 }
@@ -63,19 +68,11 @@ pub fn samples_schema() -> SchemaRef {
 /// `day, metric, series_id, labels`.
 pub fn series_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let entries = Field::new(
-            "key_value",
-            DataType::Struct(
-                vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]
-                    .into(),
-            ),
-            false,
-        );
         Arc::new(Schema::new(vec![
             Field::new("day", DataType::Date32, false),
             Field::new("metric", DataType::Utf8, false),
             Field::new("series_id", DataType::Int64, false),
-            Field::new("labels", DataType::Map(Arc::new(entries), false), false),
+            Field::new("labels", DataType::Map(Arc::new(text_pairs()), false), false),
         ]))
     });
     Arc::clone(&SCHEMA)
@@ -91,6 +88,32 @@ pub fn staleness_schema() -> SchemaRef {
         ]))
     });
     Arc::clone(&SCHEMA)
+}
+
+/// The columns that every file of log lines has; the table has one more, `label_<name>`, for each label that is a
+/// column (`docs/format.md`, "Logs").
+pub fn logs_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        Arc::new(Schema::new(vec![
+            Field::new("stream_id", DataType::Int64, false),
+            Field::new("timestamp", micros, false),
+            Field::new("timestamp_ns_rest", DataType::Int16, false),
+            Field::new("severity", DataType::Utf8, true),
+            Field::new("body", DataType::Utf8, false),
+            Field::new("trace_id", DataType::FixedSizeBinary(16), true),
+            Field::new("span_id", DataType::FixedSizeBinary(8), true),
+            Field::new("labels", DataType::Map(Arc::new(text_pairs()), false), false),
+            Field::new("attributes", DataType::Map(Arc::new(text_pairs()), false), false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// The entries of a map from text to text.
+fn text_pairs() -> Field {
+    let pair = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)];
+    Field::new("key_value", DataType::Struct(pair.into()), false)
 }
 
 /// `metric, label_names, type, help, unit, has_histograms, day`: one metric on one day a row.

@@ -26,6 +26,11 @@ pub fn day_start(day: i32) -> i64 {
     i64::from(day) * DAY_MS
 }
 
+/// The millisecond of a time in nanoseconds, rounded down.
+pub fn ns_to_ms(ns: i64) -> i64 {
+    ns.div_euclid(1_000_000)
+}
+
 /// Seconds as PromQL's numbers.
 #[expect(clippy::cast_precision_loss, reason = "times of interest are far below 2^53 ms")]
 pub fn ms_to_seconds(ms: i64) -> f64 {

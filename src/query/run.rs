@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::ExecutionPlan;
 use tokio::task::JoinHandle;
 
 use super::answer::AnswerSeries;
-use super::exec::{Merged, Source, View, Yielder, inward, too_many_samples};
-use super::plan::{GridSchema, HISTOGRAMS};
+use super::exec::{Merged, Source, View, Yielder, too_many_samples};
+use super::plan::GridSchema;
 use crate::error::{Error, Result};
 use crate::runtime::Clock;
 
@@ -22,13 +21,12 @@ pub(super) async fn collect(
     clock: Clock,
 ) -> Result<Vec<AnswerSeries>> {
     let grid = *schema.grid();
-    let memory = MemoryConsumer::new("answer").register(context.memory_pool());
+    let memory = Arc::new(MemoryConsumer::new("answer").register(context.memory_pool()));
     let mut yielder = Yielder::new(clock);
     let mut merged = Merged::new(grid.steps());
     let mut words = Vec::new();
-    for batches in super::exec::read_all(&plan, &context).await? {
+    for batches in super::exec::read_all(&plan, &context, &memory).await? {
         for batch in batches {
-            memory.try_grow(batch_bytes(&batch, grid.steps())).map_err(inward)?;
             let view = View::of(&batch);
             for row in 0..view.len() {
                 let cells = view.row(row, &mut words);
@@ -42,11 +40,6 @@ pub(super) async fn collect(
         }
     }
     Ok(merged.into_rows().into_iter().map(|row| AnswerSeries::steps(grid, row)).collect())
-}
-
-fn batch_bytes(batch: &RecordBatch, steps: usize) -> usize {
-    let histograms = batch.columns().get(HISTOGRAMS).map_or(0, Array::get_array_memory_size);
-    batch.num_rows().saturating_mul(steps).saturating_mul(8).saturating_add(histograms)
 }
 
 /// Waits for a task and ends it when the caller goes away.

@@ -7,6 +7,7 @@ use crate::runtime::{Counter, Gauge, Histogram, Registry};
 #[derive(Debug, Clone)]
 pub(in crate::store) struct StoreMetrics {
     appended_rows: Counter,
+    pub(in crate::store) appended_lines: Counter,
     appended_requests: Counter,
     pub(in crate::store) append_failures: Counter,
     pub(in crate::store) wal_bytes: Gauge,
@@ -20,6 +21,7 @@ pub(in crate::store) struct StoreMetrics {
     merged_rows: Counter,
     merged_bytes: Counter,
     buffered_rows: Gauge,
+    buffered_lines: Gauge,
     buffered_bytes: Gauge,
     frozen_buffers: Gauge,
     pub(in crate::store) files: Gauge,
@@ -33,6 +35,7 @@ impl StoreMetrics {
         let gauge = |name, help| registry.gauge(name, help, &[]);
         Self {
             appended_rows: counter("quipu_appended_samples_total", "Samples acknowledged."),
+            appended_lines: counter("quipu_appended_log_lines_total", "Log lines acknowledged."),
             appended_requests: counter("quipu_appends_total", "Batches acknowledged."),
             append_failures: counter(
                 "quipu_append_failures_total",
@@ -57,7 +60,11 @@ impl StoreMetrics {
             merged_rows: counter("quipu_merged_samples_total", "Rows written to files by merges."),
             merged_bytes: counter("quipu_merged_bytes_total", "Bytes of files written by merges."),
             buffered_rows: gauge("quipu_buffered_samples", "Samples in memory that are in no file yet."),
-            buffered_bytes: gauge("quipu_buffered_bytes", "Estimated bytes of buffered samples."),
+            buffered_lines: gauge("quipu_buffered_log_lines", "Log lines in memory that are in no file yet."),
+            buffered_bytes: gauge(
+                "quipu_buffered_bytes",
+                "Estimated bytes of buffered samples and log lines.",
+            ),
             frozen_buffers: gauge("quipu_frozen_buffers", "Buffers that wait for their commit."),
             files: gauge("quipu_files", "Live files of the samples tables."),
             file_bytes: gauge("quipu_file_bytes", "Bytes of the live files of the samples tables."),
@@ -80,6 +87,7 @@ impl StoreMetrics {
     /// Publishes what waits in memory.
     pub(in crate::store) fn buffered(&self, buffered: super::tenants::Buffered) {
         self.buffered_rows.set(count_to_f64(buffered.rows));
+        self.buffered_lines.set(count_to_f64(buffered.lines));
         self.buffered_bytes.set(count_to_f64(buffered.bytes));
         self.frozen_buffers.set(count_to_f64(buffered.frozen));
     }

@@ -8,6 +8,7 @@ mod buffer;
 mod catalog;
 mod catalogue;
 mod jobs;
+mod logs;
 mod metrics;
 mod open;
 mod replay;
@@ -143,7 +144,7 @@ impl Store {
         self.check_room()?;
         let split = self.split(&batch)?;
         let tenant = self.inner.tenants.get_or_create(tenant);
-        let ask = |reply| Message::Append(Append { tenant, batch, split, reply });
+        let ask = |reply| Message::Append(Append { tenant, batch, split, logs: None, reply });
         self.inner.sequencer.ask(ask).await?
     }
 

@@ -103,9 +103,9 @@ async fn open_wal(
     let work = move || {
         let (mut wal, segments) = Wal::open(disk, &dir, segment_bytes)?;
         let directory = wal.directory();
-        let committed = |tenant: &Tenant, class: Class| {
+        let committed = |tenant: &Tenant, class: Class, table: Table| {
             let tables = tenants.get(tenant).and_then(|state| state.tables());
-            tables.map_or(0, |tables| tables.committed(directory, class) + planted)
+            tables.map_or(0, |tables| tables.committed(directory, class, table) + planted)
         };
         let recovery = super::replay::replay(&mut wal, &segments, &tenants, &committed, &metrics)?;
         let tables = tenants.all().into_iter().filter_map(|state| state.tables());
@@ -113,6 +113,7 @@ async fn open_wal(
         tracing::info!(
             segments = segments.len(),
             rows = recovery.rows,
+            lines = recovery.lines,
             already_stored = recovery.already_stored,
             quarantined = recovery.quarantined,
             "recovered"

@@ -8,20 +8,22 @@ use super::metrics::StoreMetrics;
 use super::tenants::{TenantState, Tenants};
 use super::wal::{Class, Definition, Replayed, ReplayedBody, ReplayedSegment, SamplesBody, Wal};
 use crate::error::{Error, Result};
-use crate::model::{Batch, Handle, LabelsRef, Tenant};
+use crate::model::{Batch, Handle, LabelsRef, Table, Tenant};
 
 /// What a replay found.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::store) struct Recovery {
     /// Rows put back into buffers.
     pub(in crate::store) rows: usize,
+    /// Log lines put back into buffers.
+    pub(in crate::store) lines: usize,
     /// Records skipped because their rows are in files.
     pub(in crate::store) already_stored: usize,
     /// Damaged places.
     pub(in crate::store) quarantined: usize,
 }
 
-/// Reads every segment and applies what is above each tenant's committed sequences.
+/// Reads every segment and applies what is above the committed sequence of each tenant, class and table.
 ///
 /// # Errors
 /// `Corrupt` naming the segment that is not one of ours; damage inside a segment is counted, not an error.
@@ -29,10 +31,13 @@ pub(in crate::store) fn replay(
     wal: &mut Wal,
     segments: &[u64],
     tenants: &Tenants,
-    committed: &dyn Fn(&Tenant, Class) -> u64,
+    committed: &dyn Fn(&Tenant, Class, Table) -> u64,
     metrics: &StoreMetrics,
 ) -> Result<Recovery> {
     let mut recovery = Recovery::default();
+    for (tenant, position) in wal.kept_positions()? {
+        tenants.get_or_create(&tenant).keep_position(position);
+    }
     for (index, number) in segments.iter().enumerate() {
         let segment = wal.replay_segment(*number, index + 1 == segments.len())?;
         recovery.quarantined += segment.quarantined;
@@ -49,7 +54,7 @@ pub(in crate::store) fn replay(
 fn replay_segment(
     segment: ReplayedSegment,
     tenants: &Tenants,
-    committed: &dyn Fn(&Tenant, Class) -> u64,
+    committed: &dyn Fn(&Tenant, Class, Table) -> u64,
     recovery: &mut Recovery,
 ) -> Result<()> {
     let mut references = References::new(segment.definitions);
@@ -57,7 +62,7 @@ fn replay_segment(
         let Replayed { sequence, class, body } = record;
         match body {
             ReplayedBody::Samples(body) => {
-                if sequence <= committed(&body.tenant, class) {
+                if sequence <= committed(&body.tenant, class, Table::Samples) {
                     recovery.already_stored += 1;
                     continue;
                 }
@@ -68,6 +73,18 @@ fn replay_segment(
                 let active = tenant.active(class);
                 let mut buffer = active.write().expect("no holder of this lock panics");
                 buffer.apply(sequence, Rows { batch: &batch, only: None }, &mut registry);
+            }
+            ReplayedBody::Logs(body) => {
+                if sequence <= committed(&body.tenant, class, Table::Logs) {
+                    recovery.already_stored += 1;
+                    continue;
+                }
+                recovery.lines += body.batch.len();
+                let active = tenants.get_or_create(&body.tenant).active(class);
+                active.write().expect("no holder of this lock panics").apply_logs(sequence, &body.batch);
+            }
+            ReplayedBody::Position(tenant, position) => {
+                tenants.get_or_create(&tenant).keep_position(position);
             }
             ReplayedBody::Metadata(tenant, metadata) => {
                 tenants.get_or_create(&tenant).update_catalogue(|catalogue| {

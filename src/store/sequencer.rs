@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::buffer::Rows;
 use super::catalog::Ground;
 use super::tenants::{TenantState, Tenants};
-use super::wal::{Class, Request, Wal};
+use super::wal::{Class, LogParts, Request, Wal};
 use crate::error::{Error, Kind, Result};
 use crate::model::Batch;
 use crate::runtime::FaultPoint;
@@ -49,7 +49,20 @@ pub(in crate::store) struct Append {
     pub(in crate::store) batch: Batch,
     /// Row numbers of backfill rows and of the others, when a batch has both or only backfill.
     pub(in crate::store) split: Option<(Vec<u32>, Vec<u32>)>,
+    /// Log lines; then there are no samples.
+    pub(in crate::store) logs: Option<Box<LogParts>>,
     pub(in crate::store) reply: oneshot::Sender<Result<Appended>>,
+}
+
+/// Bytes of log lines that count as one row when groups are filled.
+const BYTES_PER_ROW: usize = 256;
+
+impl Append {
+    /// How much of a full group it is, in rows.
+    fn weight(&self) -> usize {
+        let logs = self.logs.as_ref().map_or(0, |logs| logs.lines() + logs.bytes() / BYTES_PER_ROW);
+        self.batch.len() + logs
+    }
 }
 
 /// How an append ended.
@@ -157,12 +170,12 @@ impl Sequencer {
         incoming: &mut mpsc::Receiver<Message>,
         other: &mut Option<Message>,
     ) {
-        let mut rows = group[0].batch.len();
+        let mut rows = group[0].weight();
         let mut waited = false;
         while rows < GROUP_ROWS {
             match incoming.try_recv() {
                 Ok(Message::Append(append)) => {
-                    rows += append.batch.len();
+                    rows += append.weight();
                     group.push(append);
                 }
                 Ok(message) => {
@@ -203,6 +216,9 @@ impl Sequencer {
                 self.ground.faults.at(FaultPoint::AppendLogged).await;
                 for (append, sequences) in group.into_iter().zip(sequences) {
                     self.metrics.appended(append.batch.len());
+                    self.metrics
+                        .appended_lines
+                        .add(append.logs.as_ref().map_or(0, |logs| logs.lines()) as u64);
                     apply(&append, &sequences);
                     ignore(append.reply.send(Ok(Appended::Stored)));
                 }
@@ -230,8 +246,11 @@ impl Sequencer {
     }
 
     async fn release(&mut self, live: u64, backfill: u64) -> Result<usize> {
+        let positions: Vec<_> =
+            self.tenants.all().iter().map(|tenant| (tenant.name.clone(), tenant.positions())).collect();
         self.on_wal(move |wal| {
             wal.roll()?;
+            wal.keep_positions(&positions)?;
             wal.release(&|class| if class == Class::Live { live } else { backfill })
         })
         .await
@@ -289,6 +308,7 @@ fn write_group(wal: &mut Wal, group: &[Append], sync: bool) -> Result<Vec<Vec<u6
             parts: parts(append),
             batch: &append.batch,
             registry: &append.tenant.registry,
+            logs: append.logs.as_deref(),
         })
         .collect();
     let sequences = wal.append(&requests)?;
@@ -299,11 +319,21 @@ fn write_group(wal: &mut Wal, group: &[Append], sync: bool) -> Result<Vec<Vec<u6
 }
 
 fn apply(append: &Append, sequences: &[u64]) {
-    for ((class, rows), sequence) in parts(append).into_iter().zip(sequences) {
+    let mut sequences = sequences.iter();
+    for ((class, rows), sequence) in parts(append).into_iter().zip(sequences.by_ref()) {
         let buffer = append.tenant.active(class);
         let mut registry = append.tenant.registry.write().expect("no holder of this lock panics");
         let mut buffer = buffer.write().expect("no holder of this lock panics");
         buffer.apply(*sequence, rows, &mut registry);
+    }
+    if let Some(logs) = &append.logs {
+        for ((class, batch), sequence) in logs.parts.iter().zip(sequences) {
+            let buffer = append.tenant.active(*class);
+            buffer.write().expect("no holder of this lock panics").apply_logs(*sequence, batch);
+        }
+        if let Some(position) = &logs.position {
+            append.tenant.keep_position(position.clone());
+        }
     }
     if !append.batch.metadata.is_empty() {
         append.tenant.update_catalogue(|catalogue| {

@@ -45,9 +45,9 @@ impl Tables {
         self.log(table).snapshot()
     }
 
-    /// The last sequence of a class whose samples are in committed files.
-    pub(in crate::store) fn committed(&self, directory: Uuid, class: Class) -> u64 {
-        let txn = self.version(Table::Samples).txn(&app_id(directory, class));
+    /// The last sequence of a class whose rows of a table are in committed files.
+    pub(in crate::store) fn committed(&self, directory: Uuid, class: Class, table: Table) -> u64 {
+        let txn = self.version(table).txn(&app_id(directory, class));
         txn.and_then(|version| u64::try_from(version).ok()).unwrap_or(0)
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use super::buffer::{Buffer, Registry};
 use super::catalogue::Catalogue;
 use super::tables::Tables;
-use super::wal::Class;
-use crate::model::Tenant;
+use super::wal::{Class, Positions};
+use crate::model::{FilePosition, Tenant};
 
 /// One tenant.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(in crate::store) struct TenantState {
     pub(in crate::store) registry: RwLock<Registry>,
     layers: RwLock<BTreeMap<Class, Layers>>,
     catalogue: Mutex<Arc<Catalogue>>,
+    positions: Mutex<Positions>,
     /// Opened at the start, or at the first flush of a new tenant.
     tables: RwLock<Option<Tables>>,
 }
@@ -45,6 +46,7 @@ impl TenantState {
             registry: RwLock::new(Registry::new(max_series)),
             layers: RwLock::new(Class::ALL.into_iter().map(|class| (class, empty())).collect()),
             catalogue: Mutex::default(),
+            positions: Mutex::default(),
             tables: RwLock::default(),
         }
     }
@@ -58,7 +60,7 @@ impl TenantState {
     pub(in crate::store) fn freeze(&self, class: Class) {
         let mut layers = self.layers.write().expect("no holder of this lock panics");
         let layers = layers.get_mut(&class).expect("every class has layers");
-        if read(&layers.active).rows() == 0 {
+        if read(&layers.active).is_empty() {
             return;
         }
         layers.frozen.push(std::mem::take(&mut layers.active));
@@ -82,7 +84,7 @@ impl TenantState {
         let layers = read(&self.layers);
         let all = layers.values().flat_map(|layers| layers.frozen.iter().chain([&layers.active]));
         all.map(|buffer| Layer { buffer: Arc::clone(buffer), watermark: read(buffer).last() })
-            .filter(|layer| read(&layer.buffer).rows() > 0)
+            .filter(|layer| !read(&layer.buffer).is_empty())
             .collect()
     }
 
@@ -95,6 +97,7 @@ impl TenantState {
             for buffer in layers.frozen.iter().chain([&layers.active]) {
                 let buffer = read(buffer);
                 sum.rows += buffer.rows();
+                sum.lines += buffer.logs().lines();
                 sum.bytes += buffer.bytes();
             }
             let active = read(&layers.active).bytes();
@@ -116,6 +119,25 @@ impl TenantState {
         change(Arc::make_mut(&mut self.lock_catalogue()));
     }
 
+    /// How far tailed files have been read.
+    pub(in crate::store) fn positions(&self) -> Positions {
+        self.lock_positions().clone()
+    }
+
+    /// Whether one more position may be kept.
+    pub(in crate::store) fn has_room_for(&self, position: &FilePosition) -> bool {
+        self.lock_positions().has_room(position)
+    }
+
+    /// Remembers a position.
+    pub(in crate::store) fn keep_position(&self, position: FilePosition) {
+        self.lock_positions().put(position);
+    }
+
+    fn lock_positions(&self) -> MutexGuard<'_, Positions> {
+        self.positions.lock().expect("no holder of this lock panics")
+    }
+
     /// The stored tables; `None` before the first flush of a new tenant.
     pub(in crate::store) fn tables(&self) -> Option<Tables> {
         read(&self.tables).clone()
@@ -135,6 +157,7 @@ impl TenantState {
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::store) struct Buffered {
     pub(in crate::store) rows: usize,
+    pub(in crate::store) lines: usize,
     pub(in crate::store) bytes: usize,
     pub(in crate::store) frozen: usize,
     pub(in crate::store) live_bytes: usize,
@@ -177,6 +200,7 @@ impl Tenants {
     pub(in crate::store) fn buffered(&self) -> Buffered {
         self.all().iter().map(|tenant| tenant.buffered()).fold(Buffered::default(), |sum, one| Buffered {
             rows: sum.rows + one.rows,
+            lines: sum.lines + one.lines,
             bytes: sum.bytes + one.bytes,
             frozen: sum.frozen + one.frozen,
             live_bytes: sum.live_bytes + one.live_bytes,

@@ -1,5 +1,7 @@
 //! The store as a whole: what is appended comes back from buffers, from files, after a restart and a crash.
 
+mod logs;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryArray, RecordBatch};
+use arrow::array::RecordBatch;
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -16,17 +16,16 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, Count, Gauge, MetricBu
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
-use hashbrown::HashMap;
 
 use super::aggregate::{Accumulator, Row};
-use super::batch::{Rows, View, batch_rows};
+use super::batch::View;
 use super::error::inward;
+use super::groups::{Cache, Groups, Output};
 use super::kernel::bits;
-use super::labels::push_group;
 use super::native::{Cell, Histograms};
 use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
-use crate::model::{LabelsRef, METRIC_NAME};
+use crate::model::METRIC_NAME;
 use crate::query::plan::{
     Aggregate, AggregateOp, Annotation, Annotations, GridSchema, HistogramNote, StepScalar, go_general,
 };
@@ -225,34 +224,6 @@ impl Run {
     }
 }
 
-/// Group keys (labels) with their ids, and whether a group's name goes at the end.
-#[derive(Debug, Default)]
-struct Groups {
-    ids: HashMap<Box<[u8]>, usize>,
-    keys: Vec<Box<[u8]>>,
-    drop_name: Vec<bool>,
-    bytes: usize,
-}
-
-impl Groups {
-    fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    fn id(&mut self, key: &[u8], drop_name: bool) -> usize {
-        if let Some(id) = self.ids.get(key) {
-            self.drop_name[*id] |= drop_name;
-            return *id;
-        }
-        let id = self.keys.len();
-        self.ids.insert(key.into(), id);
-        self.keys.push(key.into());
-        self.drop_name.push(drop_name);
-        self.bytes += 2 * key.len() + 64;
-        id
-    }
-}
-
 /// One partition being aggregated.
 struct Fold {
     accumulator: Accumulator,
@@ -294,21 +265,15 @@ impl Fold {
 
     fn add(&mut self, view: &View<'_>, row: usize, cache: &mut Cache, words: &mut Vec<u64>) -> Result<()> {
         let drop_name = view.drop_name(row);
-        let slot = &mut cache.groups[view.key(row) * 2 + usize::from(drop_name)];
-        if *slot == usize::MAX {
-            cache.key.clear();
-            let nameless = drop_name && self.settings.immediate_names;
-            push_group(&mut cache.key, view.labels(row), &self.aggregate.grouping, nameless);
-            *slot = self.groups.id(&cache.key, drop_name);
-        }
-        let slot = *slot;
+        let nameless = drop_name && self.settings.immediate_names;
+        let group = cache.group(view, row, (&self.aggregate.grouping, nameless), &mut self.groups);
         let series = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
         let cells = view.histograms(row)?;
         if !cells.is_empty() {
-            self.add_mixed(slot, series, (view, row), &cells);
+            self.add_mixed(group, series, (view, row), &cells);
             return Ok(());
         }
-        if self.accumulator.add(slot, series, &view.row(row, words)) {
+        if self.accumulator.add(group, series, &view.row(row, words)) {
             self.series.push((view.labels(row).as_bytes().into(), drop_name));
         }
         Ok(())
@@ -361,12 +326,12 @@ impl Fold {
 
     fn bytes(&self) -> usize {
         let histograms = self.histograms.as_ref().map_or(0, Histograms::bytes);
-        self.accumulator.bytes() + self.groups.bytes + histograms
+        self.accumulator.bytes() + self.groups.bytes() + histograms
     }
 
     fn merge(&mut self, other: Self) -> Result<()> {
-        let keys = other.groups.keys.iter().zip(&other.groups.drop_name);
-        let mapping: Vec<usize> = keys.map(|(key, drop_name)| self.groups.id(key, *drop_name)).collect();
+        let keys = other.groups.iter();
+        let mapping: Vec<usize> = keys.map(|(key, drop_name)| self.groups.id(key, drop_name)).collect();
         let first = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
         self.series.extend(other.series);
         self.accumulator.merge(other.accumulator, &mapping, first);
@@ -391,11 +356,11 @@ impl Fold {
 
     fn finish(mut self, op: AggregateOp, schema: &GridSchema) -> Result<Vec<RecordBatch>> {
         let steps = schema.grid().steps();
-        let mut out = Output { batches: Vec::new(), rows: None, schema };
+        let mut out = Output::new(schema);
         if op.keeps_series() {
             for chosen in self.accumulator.chosen() {
                 let (labels, drop_name) = &self.series[chosen.series as usize];
-                out.push((labels, *drop_name), (&chosen.values, &chosen.valid), &[])?;
+                out.push(labels, *drop_name, &chosen.values, &chosen.valid)?;
             }
             self.say();
             return out.finish();
@@ -410,8 +375,8 @@ impl Fold {
                 });
                 zero_invalid(&mut values, &valid);
             }
-            let key = LabelsRef::trusted(&self.groups.keys[group]);
-            out.push((key.as_bytes(), self.groups.drop_name[group]), (&values, &valid), &cells)?;
+            let (key, drop_name) = self.groups.get(group);
+            out.push_mixed((key, drop_name), (&values, &valid), &cells)?;
         }
         self.say();
         out.finish()
@@ -427,58 +392,4 @@ fn zero_invalid(values: &mut [f64], valid: &[u64]) {
 
 fn too_many_series() -> Error {
     Error::new(Kind::Limit, "more than 2^32 series in one aggregation")
-}
-
-/// Output rows in batches of the usual size.
-struct Output<'a> {
-    batches: Vec<RecordBatch>,
-    rows: Option<Rows>,
-    schema: &'a GridSchema,
-}
-
-impl Output<'_> {
-    fn push(
-        &mut self,
-        (labels, drop_name): (&[u8], bool),
-        (values, valid): (&[f64], &[u64]),
-        cells: &[Cell],
-    ) -> Result<()> {
-        let set = bits::count(valid);
-        if set == 0 && cells.is_empty() {
-            return Ok(());
-        }
-        let rows = self.rows.get_or_insert_with(|| Rows::new(self.schema, 1));
-        rows.push(labels, drop_name, values, (set < values.len()).then_some(valid));
-        rows.attach(cells);
-        if rows.len() >= batch_rows(values.len()) || rows.is_heavy() {
-            self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<RecordBatch>> {
-        self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
-        Ok(self.batches)
-    }
-}
-
-/// Dictionary key (and whether the name goes) → group, for as long as batches share their dictionary.
-#[derive(Debug, Default)]
-struct Cache {
-    groups: Vec<usize>,
-    /// Kept, so that no other dictionary can come to lie at its address.
-    dictionary: Option<BinaryArray>,
-    key: Vec<u8>,
-}
-
-impl Cache {
-    fn follow(&mut self, view: &View<'_>) {
-        let dictionary = view.dictionary();
-        let place = |of: &BinaryArray| (of.value_data().as_ptr(), of.value_offsets().as_ptr(), of.len());
-        if self.dictionary.as_ref().map(place) != Some(place(dictionary)) {
-            self.dictionary = Some(dictionary.clone());
-            self.groups.clear();
-            self.groups.resize(dictionary.len() * 2, usize::MAX);
-        }
-    }
 }

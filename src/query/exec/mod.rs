@@ -5,6 +5,7 @@ mod batch;
 mod error;
 mod grid_aggregate;
 mod grid_map;
+mod groups;
 mod kernel;
 mod labels;
 mod lower;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::common::DataFusionError;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
@@ -14,7 +16,7 @@ use tokio::sync::OnceCell;
 use super::batch::View;
 use super::error::{inward, outward};
 use crate::error::{Error, Result};
-use crate::query::plan::{GridSchema, ScalarArgument, StepScalar};
+use crate::query::plan::{GRID, GridSchema, HISTOGRAMS, ScalarArgument, StepScalar};
 use crate::runtime::Clock;
 
 /// After this much work a task lets others run: tokio's own budget would let 128 batches pass.
@@ -74,7 +76,7 @@ pub(crate) fn partition_count(plan: &Arc<dyn ExecutionPlan>) -> usize {
 /// A stream of batches of ours.
 pub(crate) fn stream(
     schema: &GridSchema,
-    batches: impl futures::Stream<Item = Result<arrow::array::RecordBatch>> + Send + 'static,
+    batches: impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static,
 ) -> SendableRecordBatchStream {
     let batches = batches.map(|batch| batch.map_err(outward));
     Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema.arrow()), batches))
@@ -188,18 +190,32 @@ pub(crate) fn start_all(
     (0..partition_count(input)).map(|partition| input.execute(partition, Arc::clone(context))).collect()
 }
 
-/// Runs a plan to its end; the batches of each partition, which are read at the same time.
+/// Runs a plan to its end; the batches of each partition, which are read at the same time. Their values are
+/// counted in `memory` as they come.
 pub(crate) async fn read_all(
     plan: &Arc<dyn ExecutionPlan>,
     context: &Arc<TaskContext>,
-) -> Result<Vec<Vec<arrow::array::RecordBatch>>> {
-    let drain = |mut input: SendableRecordBatchStream| async move {
-        let mut batches = Vec::new();
-        while let Some(batch) = input.next().await {
-            batches.push(batch.map_err(inward)?);
+    memory: &Arc<MemoryReservation>,
+) -> Result<Vec<Vec<RecordBatch>>> {
+    let drain = |mut input: SendableRecordBatchStream| {
+        let memory = Arc::clone(memory);
+        async move {
+            let mut batches = Vec::new();
+            while let Some(batch) = input.next().await {
+                let batch = batch.map_err(inward)?;
+                memory.try_grow(batch_bytes(&batch)).map_err(inward)?;
+                batches.push(batch);
+            }
+            Ok(batches)
         }
-        Ok(batches)
     };
     let inputs = start_all(plan, context).map_err(inward)?;
     gather(inputs.into_iter().map(drain).collect()).await
+}
+
+/// Bytes of a batch's values and histograms: labels are shared.
+fn batch_bytes(batch: &RecordBatch) -> usize {
+    let steps = usize::try_from(batch.column(GRID).as_fixed_size_list().value_length()).unwrap_or(0);
+    let histograms = batch.columns().get(HISTOGRAMS).map_or(0, Array::get_array_memory_size);
+    batch.num_rows().saturating_mul(steps).saturating_mul(8).saturating_add(histograms)
 }

@@ -17,7 +17,6 @@ use hashbrown::HashMap;
 
 use super::aggregate::Row;
 use super::batch::{Rows, View};
-use super::error::inward;
 use super::kernel::bits;
 use super::labels::push_without_name;
 use super::native::Cell;
@@ -86,14 +85,11 @@ impl ExecutionPlan for SmallExec {
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let (what, schema, input) = (self.what.clone(), self.schema.clone(), self.input.clone());
         let work = async move {
-            let memory = MemoryConsumer::new("SmallExec").register(context.memory_pool());
+            let memory = Arc::new(MemoryConsumer::new("SmallExec").register(context.memory_pool()));
             let mut batches = Vec::new();
             if let Some(input) = input {
-                batches = read_all(&input, &context).await?.into_iter().flatten().collect();
+                batches = read_all(&input, &context, &memory).await?.into_iter().flatten().collect();
             }
-            let cells: usize =
-                batches.iter().map(RecordBatch::num_rows).sum::<usize>() * schema.grid().steps();
-            memory.try_grow(cells.saturating_mul(8)).map_err(inward)?;
             run(&what, &batches, &schema)
         };
         Ok(stream(&self.schema, futures::stream::once(work)))

@@ -4,6 +4,7 @@
 //! up to it, so an open snapshot never changes. A flush freezes a buffer by putting an empty one in its place.
 
 mod column;
+mod logs;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,10 @@ use hashbrown::HashMap;
 
 pub(in crate::store) use column::BufferRun;
 use column::{Column, Timeline};
+pub(in crate::store) use logs::{LogBuffer, LogView};
 pub(in crate::store) use registry::Registry;
 
-use crate::model::{Batch, Handle, METRIC_NAME, Matcher, Timestamps};
+use crate::model::{Batch, Handle, LogBatch, METRIC_NAME, Matcher, Timestamps};
 
 /// How many rows of a scrape are looked at to find the timeline that it continues.
 const TIMELINE_PROBES: usize = 8;
@@ -36,6 +38,7 @@ pub(in crate::store) struct Buffer {
     timelines: Vec<Timeline>,
     rows: usize,
     bytes: usize,
+    logs: LogBuffer,
 }
 
 /// Some rows of a batch: all of them, or those of one class.
@@ -80,6 +83,35 @@ impl Buffer {
         self.first.map(|first| first - 1)
     }
 
+    /// Whether nothing was applied.
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The log lines.
+    pub(in crate::store) fn logs(&self) -> &LogBuffer {
+        &self.logs
+    }
+
+    /// The log lines up to sequence `watermark`; they never change.
+    #[cfg_attr(not(test), expect(dead_code, reason = "files of log lines come with the next step"))]
+    pub(in crate::store) fn log_view(&self, watermark: u64) -> LogView {
+        self.logs.view(watermark.checked_sub(self.first.unwrap_or(0)))
+    }
+
+    /// Takes log lines. Sequences only grow.
+    pub(in crate::store) fn apply_logs(&mut self, sequence: u64, batch: &LogBatch) {
+        let relative = self.begin(sequence);
+        self.logs.push(relative, batch);
+    }
+
+    fn begin(&mut self, sequence: u64) -> u32 {
+        assert!(sequence > self.last, "sequence {sequence} after {}", self.last);
+        self.last = sequence;
+        let first = *self.first.get_or_insert(sequence);
+        u32::try_from(sequence - first).expect("a buffer is flushed before 2^32 requests")
+    }
+
     /// Number of rows, stale markers included.
     pub(in crate::store) fn rows(&self) -> usize {
         self.rows
@@ -87,16 +119,13 @@ impl Buffer {
 
     /// Estimated memory, in bytes.
     pub(in crate::store) fn bytes(&self) -> usize {
-        self.bytes + self.columns.len() * SERIES_BYTES
+        self.bytes + self.columns.len() * SERIES_BYTES + self.logs.bytes()
     }
 
     /// Takes rows whose handles are all valid in `registry`. Sequences only grow. A series' first row in this
     /// buffer marks it as used in `registry`.
     pub(in crate::store) fn apply(&mut self, sequence: u64, rows: Rows<'_>, registry: &mut Registry) {
-        assert!(sequence > self.last, "sequence {sequence} after {}", self.last);
-        self.last = sequence;
-        let first = *self.first.get_or_insert(sequence);
-        let relative = u32::try_from(sequence - first).expect("a buffer is flushed before 2^32 requests");
+        let relative = self.begin(sequence);
         self.rows += rows.len();
         match rows.shared_time() {
             Some(time) => self.apply_scrape(time, relative, rows, registry),

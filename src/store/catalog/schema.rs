@@ -26,7 +26,7 @@ fn field(field: &Field) -> Result<Value> {
 fn delta_type(data_type: &DataType) -> Result<Value> {
     let name = match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string",
-        DataType::Binary | DataType::LargeBinary => "binary",
+        DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => "binary",
         DataType::Boolean => "boolean",
         DataType::Int8 => "byte",
         DataType::Int16 => "short",

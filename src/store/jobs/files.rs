@@ -117,12 +117,12 @@ pub(super) enum SideRows {
 }
 
 impl SideRows {
-    /// No rows yet. `samples` is no side table.
+    /// No rows yet. `samples` and `logs` are no side tables.
     pub(super) fn new(table: Table) -> Self {
         match table {
             Table::Series => Self::Series(Vec::new()),
             Table::Metadata => Self::Metadata(BTreeMap::new()),
-            Table::Staleness | Table::Samples => Self::Staleness(Vec::new()),
+            Table::Staleness | Table::Samples | Table::Logs => Self::Staleness(Vec::new()),
         }
     }
 

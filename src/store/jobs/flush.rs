@@ -14,7 +14,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::files::Output;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Table, time};
 use crate::runtime::FaultPoint;
 use crate::store::block::{
@@ -87,10 +87,13 @@ async fn flush_buffer(
 ) -> Result<()> {
     let sequence = read(buffer).last();
     let begun = flusher.ground.clock.monotonic();
-    let committed = tables.committed(flusher.directory, class);
+    let committed = tables.committed(flusher.directory, class, Table::Samples);
     if sequence <= committed {
         // The commit of an earlier try went through although its answer was lost.
         return Ok(());
+    }
+    if read(buffer).logs().lines() > 0 {
+        return Err(Error::unsupported("log lines in files: they stay in memory and in the WAL"));
     }
     let files = write_files(flusher, tenant, tables, buffer).await?;
     for table in Table::COMMIT_ORDER {

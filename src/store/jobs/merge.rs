@@ -79,6 +79,7 @@ impl Merger {
         let begun_ms = Some(self.ground.clock.now_ms());
         let outputs = match table {
             Table::Samples => self.merge_samples(tables, &group).await?,
+            Table::Logs => return Err(Error::unsupported("a merge of log files")),
             Table::Series | Table::Metadata | Table::Staleness => {
                 vec![self.merge_side(tables, table, &group).await?]
             }

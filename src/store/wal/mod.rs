@@ -4,6 +4,8 @@
 //! records refer to. A definition stands in the record that first uses it and again in the record after that,
 //! so a damaged record takes only its own rows with it. The directory has an identity, a lock and an epoch.
 
+mod logs;
+mod positions;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -15,13 +17,15 @@ use std::sync::RwLock;
 
 use uuid::Uuid;
 
+pub(in crate::store) use logs::{LogParts, LogsBody};
+pub(in crate::store) use positions::Positions;
 pub(in crate::store) use record::{Class, Definition, SamplesBody};
 use record::{RecordKind, RecordStart};
 use segment::{Step, Walk};
 
 use super::buffer::{Registry, Rows};
 use crate::error::{Error, Kind, Result};
-use crate::model::{Batch, MetricMetadata, Tenant};
+use crate::model::{Batch, FilePosition, LogBatch, MetricMetadata, Tenant};
 use crate::runtime::{Disk, DiskFile, DiskLock};
 
 /// Records of one request with their rows: what [`Wal::append`] takes.
@@ -35,6 +39,8 @@ pub(in crate::store) struct Request<'a> {
     pub(in crate::store) batch: &'a Batch,
     /// What the handles mean.
     pub(in crate::store) registry: &'a RwLock<Registry>,
+    /// Log lines.
+    pub(in crate::store) logs: Option<&'a LogParts>,
 }
 
 /// One replayed record.
@@ -55,6 +61,10 @@ pub(in crate::store) enum ReplayedBody {
     Samples(SamplesBody),
     /// Type, help and unit of metrics.
     Metadata(Tenant, Vec<MetricMetadata>),
+    /// Log lines.
+    Logs(LogsBody),
+    /// How far a tailed file was read with the lines of the same request.
+    Position(Tenant, FilePosition),
 }
 
 /// What a segment held.
@@ -83,6 +93,8 @@ pub(in crate::store) struct Wal {
     next_sequence: u64,
     scratch: Vec<u8>,
     body: Vec<u8>,
+    /// What the file of positions holds; empty without one.
+    kept: Vec<u8>,
     _lock: DiskLock,
 }
 
@@ -147,6 +159,7 @@ impl Wal {
             next_sequence: 1,
             scratch: Vec::new(),
             body: Vec::new(),
+            kept: Vec::new(),
             _lock: lock,
         };
         Ok((wal, segments))
@@ -236,6 +249,40 @@ impl Wal {
             current.synced = current.len;
         }
         synced.map_err(|e| e.during("sync WAL")).inspect_err(|_| self.abandon())
+    }
+
+    /// The positions that outlived their segments, as of the last [`Wal::keep_positions`].
+    ///
+    /// # Errors
+    /// `Corrupt` naming the file, `Io`.
+    pub(in crate::store) fn kept_positions(&mut self) -> Result<Vec<(Tenant, FilePosition)>> {
+        let path = self.dir.join(positions::FILE);
+        match self.disk.read(&path) {
+            Ok(bytes) => {
+                self.kept = bytes.to_vec();
+                positions::decode(&bytes).map_err(|e| e.during("replay WAL").with("file", path.display()))
+            }
+            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes positions outlive the segments that hold their records: durable before [`Wal::release`].
+    ///
+    /// # Errors
+    /// `Io` or `Unavailable`; then what was kept before stays.
+    pub(in crate::store) fn keep_positions(&mut self, all: &[(Tenant, Positions)]) -> Result<()> {
+        let each = all.iter().flat_map(|(tenant, of)| of.iter().map(move |position| (tenant, position)));
+        let bytes = positions::encode(each);
+        if bytes == self.kept
+            || (self.kept.is_empty() && all.iter().all(|(_, of)| of.iter().next().is_none()))
+        {
+            return Ok(());
+        }
+        replace_file(&self.disk, &self.dir, positions::FILE, &bytes)
+            .map_err(|e| e.during("keep positions"))?;
+        self.kept = bytes;
+        Ok(())
     }
 
     /// Deletes the segments whose every record is in committed files: `committed` holds the last sequence of
@@ -331,35 +378,77 @@ impl Wal {
     }
 
     fn encode(&mut self, request: &Request<'_>, out: &mut Vec<u8>) -> Result<Vec<u64>> {
-        let has_metadata = !request.batch.metadata.is_empty();
-        let records = request.parts.len() + usize::from(has_metadata);
-        let mut sequences = Vec::with_capacity(records);
+        let parts = request.records();
+        let mut sequences = Vec::with_capacity(parts.len());
         let registry = request.registry.read().expect("no holder of this lock panics");
-        for (index, part) in request.parts.iter().map(Some).chain(has_metadata.then_some(None)).enumerate() {
+        for (index, part) in parts.iter().enumerate() {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            let (first, last) = (index == 0, index + 1 == records);
+            let (first, last) = (index == 0, index + 1 == parts.len());
             let mut body = std::mem::take(&mut self.body);
             body.clear();
             let current = self.current.as_mut().expect("a segment is begun before anything is encoded");
             let (kind, class) = match part {
-                Some((class, rows)) => {
+                Part::Samples(class, rows) => {
                     let definitions = current.definitions(request.tenant, *rows, &registry);
                     record::write_samples(&mut body, request.tenant, &definitions, *rows);
-                    sequences.push(sequence);
                     (RecordKind::Samples, *class)
                 }
-                None => {
+                Part::Metadata => {
                     record::write_metadata(&mut body, request.tenant, request.batch);
                     (RecordKind::Metadata, Class::Live)
                 }
+                Part::Logs(class, batch) => {
+                    logs::write_logs(&mut body, request.tenant, batch);
+                    (RecordKind::Logs, *class)
+                }
+                Part::Position(position) => {
+                    positions::write_position(&mut body, request.tenant, position);
+                    (RecordKind::Position, Class::Live)
+                }
             };
+            if part.has_rows() {
+                sequences.push(sequence);
+            }
             current.last.insert(class, sequence);
             let pushed = record::push_record(out, RecordStart { sequence, kind, class, first, last }, &body);
             self.body = body;
             pushed?;
         }
         Ok(sequences)
+    }
+}
+
+/// One record of a request.
+#[derive(Debug)]
+enum Part<'a> {
+    Samples(Class, Rows<'a>),
+    Metadata,
+    Logs(Class, &'a LogBatch),
+    Position(&'a FilePosition),
+}
+
+impl Part<'_> {
+    /// Whether the record brings rows for a buffer, which then learn its sequence.
+    fn has_rows(&self) -> bool {
+        matches!(self, Self::Samples(..) | Self::Logs(..))
+    }
+}
+
+impl Request<'_> {
+    /// The records of the request in their order in the log. Those with rows come in the order in which
+    /// [`Wal::append`] tells their sequences: samples, then logs.
+    fn records(&self) -> Vec<Part<'_>> {
+        let mut all: Vec<Part<'_>> =
+            self.parts.iter().map(|(class, rows)| Part::Samples(*class, *rows)).collect();
+        if !self.batch.metadata.is_empty() {
+            all.push(Part::Metadata);
+        }
+        if let Some(logs) = self.logs {
+            all.extend(logs.parts.iter().map(|(class, batch)| Part::Logs(*class, batch)));
+            all.extend(logs.position.as_ref().map(Part::Position));
+        }
+        all
     }
 }
 
@@ -422,6 +511,11 @@ fn read_records(walk: &mut Walk<'_>, out: &mut ReplayedSegment, last: &mut LastO
                 let (tenant, metadata) = record::read_metadata(&body)?;
                 ReplayedBody::Metadata(tenant, metadata)
             }
+            RecordKind::Logs => ReplayedBody::Logs(logs::read_logs(&body)?),
+            RecordKind::Position => {
+                let (tenant, position) = positions::read_position(&body)?;
+                ReplayedBody::Position(tenant, position)
+            }
         };
         request.push(Replayed { sequence: header.sequence, class: header.class, body });
         if header.last && whole {
@@ -443,17 +537,22 @@ fn next_identity(disk: &Disk, dir: &Path) -> Result<Identity> {
         Some(Identity { directory, epoch }) => Identity { directory, epoch: epoch + 1 },
         None => Identity { directory: Uuid::new_v4(), epoch: 1 },
     };
-    let temporary = dir.join("identity.new");
+    replace_file(disk, dir, "identity", format!("{} {}\n", next.directory, next.epoch).as_bytes())?;
+    Ok(next)
+}
+
+/// Writes a small file so that a crash leaves the old or the new one.
+fn replace_file(disk: &Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
     match disk.remove(&temporary) {
         Err(error) if error.kind() != Kind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = disk.create_new(&temporary)?;
-    file.write_all(format!("{} {}\n", next.directory, next.epoch).as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_data()?;
-    disk.rename(&temporary, &path)?;
-    disk.sync_dir(dir)?;
-    Ok(next)
+    disk.rename(&temporary, &dir.join(name))?;
+    disk.sync_dir(dir)
 }
 
 fn parse_identity(bytes: &[u8]) -> Result<Identity> {

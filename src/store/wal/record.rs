@@ -48,6 +48,10 @@ pub(super) enum RecordKind {
     Samples = 1,
     /// Type, help and unit of metrics.
     Metadata = 2,
+    /// Log lines.
+    Logs = 5,
+    /// How far a tailed file was read.
+    Position = 6,
 }
 
 /// The fixed part of a record.
@@ -79,6 +83,8 @@ impl Header {
         let kind = match bytes[20] {
             1 => RecordKind::Samples,
             2 => RecordKind::Metadata,
+            5 => RecordKind::Logs,
+            6 => RecordKind::Position,
             _ => return None,
         };
         let class = if bytes[21] == 0 { Class::Live } else { Class::Backfill };
@@ -285,56 +291,56 @@ pub(super) fn read_metadata(bytes: &[u8]) -> Result<(Tenant, Vec<MetricMetadata>
     Ok((tenant, all))
 }
 
-fn push_len(out: &mut Vec<u8>, len: usize) {
+pub(super) fn push_len(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(&u32::try_from(len).expect("requests are limited far below 2^32").to_le_bytes());
 }
 
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     push_len(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-fn le_u32(bytes: &[u8]) -> u32 {
+pub(super) fn le_u32(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("four bytes"))
 }
 
-fn le_u64(bytes: &[u8]) -> u64 {
+pub(super) fn le_u64(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
 }
 
 /// Reads little-endian fields and refuses to run past the end.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(len).ok_or_else(|| Error::corrupt("a body ends early"))?;
         self.0 = tail;
         Ok(head)
     }
 
-    fn array(&mut self, count: usize, width: usize) -> Result<&'a [u8]> {
+    pub(super) fn array(&mut self, count: usize, width: usize) -> Result<&'a [u8]> {
         let len = count.checked_mul(width).ok_or_else(|| Error::corrupt("a body ends early"))?;
         self.take(len)
     }
 
-    fn u32(&mut self) -> Result<u32> {
+    pub(super) fn u32(&mut self) -> Result<u32> {
         self.take(4).map(le_u32)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8]> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8]> {
         let len = self.u32()? as usize;
         self.take(len)
     }
 
-    fn text(&mut self) -> Result<&'a str> {
+    pub(super) fn text(&mut self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|e| Error::corrupt("not UTF-8").caused_by(e))
     }
 
-    fn tenant(&mut self) -> Result<Tenant> {
+    pub(super) fn tenant(&mut self) -> Result<Tenant> {
         Tenant::new(self.text()?).map_err(|e| Error::corrupt("not a tenant").caused_by(e))
     }
 
-    fn end(&self) -> Result<()> {
+    pub(super) fn end(&self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::corrupt("a body has bytes left over")) }
     }
 }

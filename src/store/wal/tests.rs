@@ -43,7 +43,7 @@ impl Bench {
     fn append(&self, wal: &mut Wal, batch: &Batch) -> Result<u64> {
         let rows = Rows { batch, only: None };
         let (tenant, registry) = (&self.tenant, &self.registry);
-        let request = Request { tenant, parts: vec![(Class::Live, rows)], batch, registry };
+        let request = Request { tenant, parts: vec![(Class::Live, rows)], batch, registry, logs: None };
         wal.append(&[request]).map(|sequences| sequences[0][0])
     }
 
@@ -205,7 +205,8 @@ fn an_unfinished_request_is_dropped_whole() {
     let batch = bench.batch(&[0, 1], 1, 1.0);
     let (live, old) = (Rows { batch: &batch, only: Some(&[0]) }, Rows { batch: &batch, only: Some(&[1]) });
     let parts = vec![(Class::Live, live), (Class::Backfill, old)];
-    let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
+    let request =
+        Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry, logs: None };
     assert_eq!(wal.append(&[request]).unwrap(), [vec![1, 2]]);
     wal.sync().unwrap();
     drop(wal);
@@ -260,7 +261,8 @@ fn segments_go_when_every_class_is_committed() {
     let rows = Rows { batch: &batch, only: None };
     for class in [Class::Live, Class::Backfill] {
         let parts = vec![(class, rows)];
-        let request = Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry };
+        let request =
+            Request { tenant: &bench.tenant, parts, batch: &batch, registry: &bench.registry, logs: None };
         wal.append(&[request]).unwrap();
     }
     wal.roll().unwrap();
