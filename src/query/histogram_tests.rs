@@ -98,8 +98,8 @@ async fn counters_have_rates() -> Result<()> {
     assert_eq!(answer.series()[0].histograms().next().expect("one").1.reset_hint, ResetHint::Gauge);
     let reset = series("a", &[], &[(0, pair(5.0)), (60_000, pair(1.0)), (120_000, pair(3.0))]);
     let answer = ask(vec![reset.clone()], "increase(h[3m] @ 120)", at(2)).await?;
-    // Three in two minutes, and half a minute more at the beginning; the end has a sample.
-    assert_eq!(shown(&answer), ["{7.5 18.75 [3.75, 3.75]}@120"]);
+    // Three in two minutes, and a minute more before the first sample.
+    assert_eq!(shown(&answer), ["{9 22.5 [4.5, 4.5]}@120"]);
     let answer = ask(vec![reset.clone()], "resets(h[5m])", at(2)).await?;
     assert_eq!(shown(&answer), ["1@120"]);
     let answer = ask(vec![reset], "delta(h[5m])", at(2)).await?;

@@ -156,7 +156,7 @@ impl Mapping {
                 (out, nulls, binary.drops_name())
             }
         };
-        if matches!(self.map, Map::Function(InstantFunction::Histogram(_))) {
+        if matches!(self.map, Map::Function(InstantFunction::Statistic(_))) {
             nulls = Some(NullBuffer::new_null(cells));
         }
         let histograms = self.histograms(scalar, &View::of(batch), (&mut out, &mut nulls))?;
@@ -226,7 +226,7 @@ fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -
             let times: Vec<f64> = schema.grid().times().map(ms_to_seconds).collect();
             times.iter().copied().cycle().take(values.len()).collect()
         }
-        InstantFunction::Histogram(_) => vec![0.0; values.len()],
+        InstantFunction::Statistic(_) => vec![0.0; values.len()],
     }
 }
 
