@@ -108,7 +108,8 @@ impl Config {
             jobs.add_files(pattern, dir).map_err(|e| if e.get("file").is_some() { e } else { in_file(e) })?;
         }
         let (scrapes, inactive) = (jobs.found, jobs.inactive);
-        let quipu = raw.quipu.map(|at| at.value).unwrap_or_default();
+        let mut quipu = raw.quipu.map(|at| at.value).unwrap_or_default();
+        quipu.query.evaluation_interval = global.evaluation_interval;
         Ok(Self { text: text.to_owned(), global, scrapes, quipu, inactive })
     }
 

@@ -84,7 +84,6 @@ fn what_is_not_active_is_listed_by_name_and_line() -> Result<()> {
         ("rule_files", 5),
         ("alerting", 7),
         ("remote_write", 10),
-        ("global.evaluation_interval", 3),
         ("global.external_labels", 4),
         ("scrape_configs[k8s].oauth2", 14),
         ("scrape_configs[k8s].kubernetes_sd_configs", 13),
@@ -93,6 +92,7 @@ fn what_is_not_active_is_listed_by_name_and_line() -> Result<()> {
     let names = |list: &[(&str, u64)]| list.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&found), names(&expected));
     assert!(found.iter().all(|(_, line)| *line > 0), "{found:?}");
+    assert_eq!(config.quipu.query.evaluation_interval, Millis::seconds(15));
     assert_eq!(config.global.external_labels["zone"], "eu-1-eu-1$");
     assert_eq!(config.global.external_labels["gone"], "");
     Ok(())

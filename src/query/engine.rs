@@ -142,8 +142,9 @@ impl Engine {
     pub async fn explain(&self, data: &Data, question: &Question) -> Result<String> {
         let prepared = self.prepare(question)?;
         let plan = match prepared.translated {
-            Translated::Plan { plan, .. } => plan,
+            Translated::Plan { plan, .. } | Translated::Subquery { inner: Some((plan, _)) } => plan,
             Translated::Samples(selector) => return Ok(format!("PromSelector: {selector}\n")),
+            Translated::Subquery { inner: None } => return Ok("(no step)\n".to_owned()),
             Translated::Text(text) => return Ok(format!("{text:?}\n")),
         };
         let selections = select(data, &plan).await?;
@@ -201,6 +202,8 @@ impl Engine {
         let translator = Translator {
             schema: &schema,
             end_ms,
+            query_ms: (grid.start_ms(), end_ms),
+            subquery_step_ms: self.settings.evaluation_interval.as_time(),
             lookback_ms: question.lookback_ms.unwrap_or_else(|| self.settings.lookback_delta.as_time()),
             immediate_names: !self.settings.delayed_name_removal,
             annotations: &annotations,
@@ -215,6 +218,15 @@ impl Engine {
         let mut answer = match translated {
             Translated::Text(text) => Answer::of_text(text, grid),
             Translated::Samples(selector) => self.samples(data, selector, &schema).await?,
+            Translated::Subquery { inner } => {
+                let mut answer = Answer::new(Shape::Matrix, grid, Vec::new());
+                if let Some((plan, schema)) = inner {
+                    let series = self.plan(data, plan, &schema, &annotations).await?;
+                    answer = Answer::new(Shape::Matrix, *schema.grid(), series);
+                }
+                answer.sort();
+                answer
+            }
             Translated::Plan { plan, is_scalar, is_ordered } => {
                 let shape = match (is_instant, is_scalar) {
                     (true, true) => Shape::Scalar,
@@ -241,8 +253,8 @@ impl Engine {
         annotations: &Annotations,
     ) -> Result<Vec<AnswerSeries>> {
         let selections = select(data, &plan).await?;
-        let steps = u64::try_from(schema.grid().steps()).unwrap_or(u64::MAX);
-        let work = selections.values().map(|source| source.work(steps)).fold(0, u64::saturating_add);
+        let steps = u64::try_from(exec::longest_grid(&plan)).unwrap_or(u64::MAX);
+        let work = selections.values().map(|source| source.work(steps)).fold(steps, u64::saturating_add);
         let is_small = work < SMALL;
         // With many queries at a time each is read in fewer parts: they already keep all threads busy.
         let running = self.settings.max_concurrency.max(1) - self.admission.available_permits();
@@ -273,6 +285,7 @@ impl Engine {
             immediate_names: !self.settings.delayed_name_removal,
             partitions,
             clock: self.ground.clock,
+            max_samples: self.settings.max_samples,
         }
     }
 

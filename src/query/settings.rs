@@ -27,6 +27,9 @@ pub struct QuerySettings {
     pub max_samples: u64,
     /// How many queries run at one time. Default 20.
     pub max_concurrency: usize,
+    /// The step of subqueries that have none: `global.evaluation_interval`, which is not written here.
+    #[serde(skip)]
+    pub evaluation_interval: Millis,
     /// Whether the metric's name is removed at the end of the query instead of by each function.
     pub delayed_name_removal: bool,
 }
@@ -38,6 +41,7 @@ impl Default for QuerySettings {
             lookback_delta: Millis::minutes(5),
             max_samples: 50_000_000,
             max_concurrency: 20,
+            evaluation_interval: Millis::minutes(1),
             delayed_name_removal: false,
         }
     }

@@ -5,6 +5,7 @@
 
 mod call;
 mod operator;
+mod subquery;
 
 #[cfg(test)]
 pub(in crate::query) use call::INSTANT_FUNCTIONS;
@@ -34,16 +35,22 @@ pub(super) enum Translated {
     },
     /// A range vector, as stored: only in instant queries.
     Samples(Selector),
+    /// A range vector, evaluated on its own grid: only in instant queries.
+    Subquery { inner: Option<(LogicalPlan, GridSchema)> },
     /// A text: only in instant queries.
     Text(String),
 }
 
 /// Everything that a construct's meaning depends on besides its text.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Translator<'a> {
     pub(super) schema: &'a GridSchema,
-    /// The end that was asked for, ms: `@ end()`. The grid may end before it.
+    /// The end that was asked for, ms. The grid may end before it.
     pub(super) end_ms: i64,
+    /// Start and end of the whole query, ms.
+    pub(super) query_ms: (i64, i64),
+    /// The step of a subquery that has none, ms.
+    pub(super) subquery_step_ms: i64,
     pub(super) lookback_ms: i64,
     /// Names are removed by each construct and not at the end.
     pub(super) immediate_names: bool,
@@ -94,7 +101,10 @@ impl Translator<'_> {
         match &expr.kind {
             ExprKind::String(text) => Ok(Translated::Text(String::from_utf8_lossy(&text.bytes).into_owned())),
             ExprKind::Matrix(matrix) => Ok(Translated::Samples(self.range_selector(matrix)?)),
-            ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
+            ExprKind::Subquery(subquery) => {
+                let (_, inner) = self.inner(subquery)?;
+                Ok(Translated::Subquery { inner: inner.map(|(vector, schema)| (vector.plan, schema)) })
+            }
             _ => {
                 let is_ordered = is_ordered(expr);
                 Ok(match self.value(expr)? {
@@ -113,6 +123,11 @@ impl Translator<'_> {
         self.schema.grid()
     }
 
+    /// Whether this is evaluated at one time only.
+    fn is_instant(&self) -> bool {
+        self.grid().start_ms() == self.end_ms
+    }
+
     fn value(&self, expr: &Expr) -> Result<Value> {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Value::Scalar(Scalar::Known(StepScalar::Constant(number.value)))),
@@ -122,8 +137,7 @@ impl Translator<'_> {
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.span).map(Value::Vector),
             ExprKind::Call(call) => self.call(call, expr.span),
             ExprKind::Paren(inner) => self.value(inner),
-            ExprKind::Subquery(_) => Err(Error::unsupported("subquery")),
-            ExprKind::String(_) | ExprKind::Matrix(_) => {
+            ExprKind::String(_) | ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 Err(Error::internal("the parser let a text or a range vector stand for an instant vector"))
             }
         }
@@ -157,6 +171,19 @@ impl Translator<'_> {
         Ok(Vector { plan: selector.plan(self.schema), has_one_name, is_constant })
     }
 
+    /// What a function over a range reads.
+    fn range_vector(&self, expr: &Expr) -> Result<Vector> {
+        match &expr.kind {
+            ExprKind::Matrix(matrix) => {
+                let selector = self.range_selector(matrix)?;
+                let (has_one_name, is_constant) = (selector.has_one_name(), selector.at_ms.is_some());
+                Ok(Vector { plan: selector.plan(self.schema), has_one_name, is_constant })
+            }
+            ExprKind::Subquery(subquery) => self.subquery(subquery),
+            _ => Err(Error::internal("the parser let something else stand for a range vector")),
+        }
+    }
+
     fn range_selector(&self, matrix: &ast::MatrixSelector) -> Result<Selector> {
         self.selector(&matrix.selector, fixed(&matrix.range)?, Take::Range)
     }
@@ -167,16 +194,21 @@ impl Translator<'_> {
             Some(ast::Edges::Smoothed) => return Err(Error::unsupported("smoothed")),
             None => {}
         }
-        let at_ms = selector.at.map(|at| match at {
-            ast::At::Time(time_ms) => time_ms,
-            ast::At::Start => self.grid().start_ms(),
-            ast::At::End => self.end_ms,
-        });
+        let at_ms = selector.at.map(|at| self.at_ms(at));
         let mut matchers = selector.matchers.clone();
         // The name stands first in plans, wherever it stood in the text.
         matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
         let offset_ms = selector.offset.as_ref().map_or(Ok(0), fixed)?;
         Ok(Selector { matchers, range_ms, take, offset_ms, at_ms })
+    }
+
+    /// A fixed evaluation time: also inside of a subquery the start and the end are those of the whole query.
+    fn at_ms(&self, at: ast::At) -> i64 {
+        match at {
+            ast::At::Time(time_ms) => time_ms,
+            ast::At::Start => self.query_ms.0,
+            ast::At::End => self.query_ms.1,
+        }
     }
 
     fn aggregate(&self, aggregate: &ast::Aggregate, span: Span) -> Result<Vector> {
@@ -189,12 +221,10 @@ impl Translator<'_> {
         let argument = param.map(|param| self.scalar(param)).transpose()?;
         let (argument, scalar) = argument.map_or((ScalarArgument::None, None), Scalar::into_argument);
         let input = self.vector(aggregate.expr.unwrap_parens())?;
-        let mut names = aggregate.grouping.clone();
-        names.sort();
-        names.dedup();
-        let keeps_names = !aggregate.without && names.iter().any(|name| name == METRIC_NAME);
+        let grouping = grouping(aggregate.without, &aggregate.grouping);
+        let keeps_names =
+            matches!(&grouping, Grouping::By(names) if names.iter().any(|name| name == METRIC_NAME));
         let has_one_name = if op.keeps_series() { input.has_one_name } else { !keeps_names };
-        let grouping = if aggregate.without { Grouping::Without(names) } else { Grouping::By(names) };
         let plan =
             Aggregate { op, grouping, argument, position, operand }.plan(input.plan, scalar, self.schema);
         Ok(Vector { plan, has_one_name, is_constant: input.is_constant })
@@ -220,6 +250,13 @@ fn is_ordered(expr: &Expr) -> bool {
         }
         _ => false,
     }
+}
+
+fn grouping(without: bool, names: &[String]) -> Grouping {
+    let mut names = names.to_vec();
+    names.sort();
+    names.dedup();
+    if without { Grouping::Without(names) } else { Grouping::By(names) }
 }
 
 fn position(span: Span) -> Position {

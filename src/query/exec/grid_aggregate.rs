@@ -23,7 +23,7 @@ use super::error::inward;
 use super::groups::{Cache, Groups, Output};
 use super::kernel::bits;
 use super::native::{Cell, Histograms};
-use super::operator::{ScalarInput, Yielder, gather, operator, properties, start_all, stream};
+use super::operator::{ScalarInput, Yielder, all_batches, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
 use crate::model::METRIC_NAME;
 use crate::query::plan::{
@@ -165,13 +165,7 @@ impl ExecutionPlan for GridAggregateExec {
             groups: MetricBuilder::new(&self.metrics).counter("groups", 0),
             peak: MetricBuilder::new(&self.metrics).gauge("accumulator_bytes", 0),
         };
-        let batches = futures::stream::once(run.all(inputs, context));
-        // One output batch a group range: see `Run::all`.
-        let flat = batches.flat_map(|all| match all {
-            Ok(batches) => futures::stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
-            Err(error) => futures::stream::iter(vec![Err(error)]),
-        });
-        Ok(stream(&self.schema, flat))
+        Ok(stream(&self.schema, all_batches(run.all(inputs, context))))
     }
 }
 

@@ -8,6 +8,11 @@ use crate::query::plan::Grouping;
 /// Labels that say what a metric is; they go when the name goes. In byte order.
 const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
+/// Whether a label says what a metric is.
+pub(crate) fn is_metadata(name: &str) -> bool {
+    METADATA.contains(&name)
+}
+
 /// Appends a series' labels in PromQL's form.
 pub(crate) fn push_series(bytes: &mut Vec<u8>, key: &SeriesKey) {
     push_pair(bytes, METRIC_NAME, &key.metric);
@@ -16,7 +21,7 @@ pub(crate) fn push_series(bytes: &mut Vec<u8>, key: &SeriesKey) {
 
 /// Appends the labels without the name (and what belongs to it).
 pub(crate) fn push_without_name(bytes: &mut Vec<u8>, labels: LabelsRef<'_>) {
-    for (name, value) in labels.iter().filter(|(name, _)| !METADATA.contains(name)) {
+    for (name, value) in labels.iter().filter(|(name, _)| !is_metadata(name)) {
         push_pair(bytes, name, value);
     }
 }
@@ -28,7 +33,7 @@ pub(crate) fn push_group(bytes: &mut Vec<u8>, labels: LabelsRef<'_>, grouping: &
             Grouping::By(names) => names.iter().any(|by| by == name),
             Grouping::Without(names) => name != METRIC_NAME && !names.iter().any(|gone| gone == name),
         };
-        if kept && !(nameless && METADATA.contains(&name)) {
+        if kept && !(nameless && is_metadata(name)) {
             push_pair(bytes, name, value);
         }
     }

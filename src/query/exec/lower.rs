@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
@@ -16,13 +17,16 @@ use super::error::outward;
 use super::grid_aggregate::{GridAggregateExec, Settings};
 use super::grid_map::{GridMapExec, Map};
 use super::operator::ScalarInput;
-use super::series_scan::{Fused, SeriesScanExec};
+use super::series_scan::SeriesScanExec;
 use super::small::{Small, SmallExec};
 use super::source::Source;
+use super::subquery::{SubqueryExec, Surroundings};
+use super::vector_match::VectorMatchExec;
+use super::window::Fused;
 use crate::error::{Error, Result};
 use crate::query::plan::{
-    Aggregate, Annotations, GridSchema, Instant, Literal, Node, ScalarArgument, ScalarBinary, ScalarOf,
-    Selected, Selector, Sort, Unique, Window,
+    Aggregate, Annotations, GRID, GridSchema, Instant, Literal, Node, ScalarArgument, ScalarBinary, ScalarOf,
+    Selected, Selector, Sort, Subquery, Unique, VectorMatch, Window,
 };
 use crate::runtime::Clock;
 
@@ -41,6 +45,8 @@ pub(crate) struct Lower {
     pub(crate) partitions: usize,
     /// For yielding by time.
     pub(crate) clock: Clock,
+    /// How many samples the query may hold.
+    pub(crate) max_samples: u64,
 }
 
 impl Lower {
@@ -54,6 +60,9 @@ impl Lower {
         }
         if let Some(node) = Node::<Window>::of(node) {
             return window(node.parameters(), inputs).map(Some);
+        }
+        if let Some(node) = Node::<Subquery>::of(node) {
+            return self.subquery(node, inputs).map(Some);
         }
         let Some(schema) = schema_of(node) else { return Ok(None) };
         let small = |what| -> Plan { Arc::new(SmallExec::new(what, inputs.first(), schema)) };
@@ -72,6 +81,12 @@ impl Lower {
             let scalar = scalar_input(&binary.scalar, inputs);
             let exec =
                 GridMapExec::new(Map::Binary(binary, scalar), first(inputs)?, schema, &self.annotations);
+            return Ok(Some(Arc::new(exec)));
+        }
+        if let Some(node) = Node::<VectorMatch>::of(node) {
+            let [left, right] = inputs else { return Err(Error::internal("a match without two inputs")) };
+            let inputs = [Arc::clone(left), Arc::clone(right)];
+            let exec = VectorMatchExec::new(node.parameters().clone(), inputs, schema, self.settings());
             return Ok(Some(Arc::new(exec)));
         }
         if let Some(node) = Node::<Literal>::of(node) {
@@ -111,6 +126,19 @@ impl Lower {
         }
     }
 
+    fn subquery(&self, node: &Node<Subquery>, inputs: &[Plan]) -> Result<Plan> {
+        let (parameters, schema) = (node.parameters(), node.grid_schema());
+        let inner = parameters.grid(schema.grid())?.map(|(grid, _)| GridSchema::new(grid)).transpose()?;
+        let surroundings = Surroundings {
+            immediate_names: self.immediate_names,
+            annotations: self.annotations.clone(),
+            clock: self.clock,
+            max_samples: self.max_samples,
+        };
+        let input = inputs.first().map(Arc::clone).zip(inner);
+        Ok(Arc::new(SubqueryExec::new(parameters.clone(), input, schema, surroundings)))
+    }
+
     fn scan(&self, selector: &Selector, schema: &GridSchema) -> Result<Plan> {
         let selected = selector.selected(schema)?;
         let source = self
@@ -123,17 +151,20 @@ impl Lower {
     }
 }
 
-/// A window function becomes part of the scan below it.
+/// A window function becomes part of the scan or the subquery below it.
 fn window(window: &Window, inputs: &[Plan]) -> Result<Plan> {
-    let scan = first(inputs)?
-        .downcast_ref::<SeriesScanExec>()
-        .ok_or_else(|| Error::internal("a window function without a selector"))?;
     let fused = Fused {
         function: window.function,
         argument: scalar_input(&window.argument, inputs),
         position: window.position,
     };
-    Ok(Arc::new(scan.fuse(fused)))
+    let over = first(inputs)?;
+    if let Some(scan) = over.downcast_ref::<SeriesScanExec>() {
+        return Ok(Arc::new(scan.fuse(fused)));
+    }
+    let subquery = over.downcast_ref::<SubqueryExec>();
+    let subquery = subquery.ok_or_else(|| Error::internal("a window function without a range vector"))?;
+    Ok(Arc::new(subquery.fuse(fused)))
 }
 
 fn first(inputs: &[Plan]) -> Result<&Plan> {
@@ -151,6 +182,7 @@ fn schema_of(node: &dyn UserDefinedLogicalNode) -> Option<&GridSchema> {
         .map(Node::grid_schema)
         .or_else(|| Node::<Instant>::of(node).map(Node::grid_schema))
         .or_else(|| Node::<ScalarBinary>::of(node).map(Node::grid_schema))
+        .or_else(|| Node::<VectorMatch>::of(node).map(Node::grid_schema))
         .or_else(|| Node::<Literal>::of(node).map(Node::grid_schema))
         .or_else(|| Node::<ScalarOf>::of(node).map(Node::grid_schema))
         .or_else(|| Node::<Sort>::of(node).map(Node::grid_schema))
@@ -175,6 +207,22 @@ pub(crate) fn selections(plan: &LogicalPlan) -> Result<Vec<Selected>> {
         }
     }
     Ok(found)
+}
+
+/// The most steps that any part of a plan evaluates: a subquery may have many more than the query around it.
+pub(crate) fn longest_grid(plan: &LogicalPlan) -> usize {
+    let (mut longest, mut stack) = (1, vec![plan]);
+    while let Some(plan) = stack.pop() {
+        stack.extend(plan.inputs());
+        let steps = steps_of(plan).unwrap_or(1);
+        longest = longest.max(steps);
+    }
+    longest
+}
+
+fn steps_of(plan: &LogicalPlan) -> Option<usize> {
+    let DataType::FixedSizeList(_, steps) = plan.schema().field(GRID).data_type() else { return None };
+    usize::try_from(*steps).ok()
 }
 
 #[async_trait]

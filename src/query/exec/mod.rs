@@ -14,12 +14,15 @@ mod operator;
 mod series_scan;
 mod small;
 mod source;
+mod subquery;
+mod vector_match;
+mod window;
 
 pub(crate) use batch::View;
 pub(crate) use error::{inward, too_many_samples};
 pub(crate) use kernel::bits;
 pub(crate) use labels::{compare, in_output_order};
-pub(crate) use lower::{Lower, PromPlanner, selections};
+pub(crate) use lower::{Lower, PromPlanner, longest_grid, selections};
 pub(crate) use native::Cell;
 pub use native::{Bucket, buckets};
 pub(crate) use operator::{Yielder, read_all};

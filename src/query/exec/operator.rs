@@ -82,6 +82,16 @@ pub(crate) fn stream(
     Box::pin(RecordBatchStreamAdapter::new(Arc::clone(schema.arrow()), batches))
 }
 
+/// A stream of what a future gives all at once.
+pub(crate) fn all_batches(
+    work: impl Future<Output = Result<Vec<RecordBatch>>> + Send + 'static,
+) -> impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static {
+    futures::stream::once(work).flat_map(|all| match all {
+        Ok(batches) => futures::stream::iter(batches.into_iter().map(Ok).collect::<Vec<_>>()),
+        Err(error) => futures::stream::iter(vec![Err(error)]),
+    })
+}
+
 /// Lets other tasks run when it has been long enough.
 #[derive(Debug)]
 pub(crate) struct Yielder {

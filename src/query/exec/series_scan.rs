@@ -18,22 +18,13 @@ use super::batch::{Rows, batch_rows, too_many_labels};
 use super::error::outward;
 use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
-use super::native::{Cell, Mixed, Points};
-use super::operator::{ScalarInput, Yielder, operator, properties, stream};
+use super::native::{MixedRows, Points, Reach};
+use super::operator::{Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
+use super::window::Fused;
 use crate::error::{Error, Result};
-use crate::query::plan::{
-    Annotation, Annotations, GridSchema, HistogramNote, Position, Selector, StepScalar, Take, WindowFunction,
-};
+use crate::query::plan::{Annotations, GridSchema, Selector, StepScalar, Take};
 use crate::runtime::Clock;
-
-/// The function that is fused into the scan.
-#[derive(Debug, Clone)]
-pub(crate) struct Fused {
-    pub(crate) function: WindowFunction,
-    pub(crate) argument: ScalarInput,
-    pub(crate) position: Position,
-}
 
 /// The operator. Without a fused function a range selector cannot be executed.
 #[derive(Debug, Clone)]
@@ -101,40 +92,6 @@ impl SeriesScanExec {
         }
         Ok(Arc::new(builder.finish()))
     }
-
-    fn warn(&self, index: usize) {
-        let Some(fused) = self.fused.as_ref().filter(|fused| fused.function.wants_counter()) else { return };
-        let metric = &self.source.key(index).metric;
-        let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| metric.ends_with(end));
-        if !metric.is_empty() && !counts {
-            self.annotations.add(Annotation::NotACounter(metric), fused.position);
-        }
-    }
-
-    /// What was found about a series' native histograms.
-    fn note(&self, index: usize, notes: impl Iterator<Item = HistogramNote>) {
-        let position = self.fused.as_ref().map(|fused| fused.position);
-        for (note, position) in notes.zip(std::iter::repeat(position).flatten()) {
-            self.annotations.add(Annotation::Histogram(note, &self.source.key(index).metric), position);
-        }
-    }
-
-    /// `quantile_over_time` says so when its quantile is none, once there is a value.
-    fn warn_quantile(&self, argument: &StepScalar, valid: &[u64]) {
-        let Some(fused) = self.fused.as_ref().filter(|f| f.function == WindowFunction::Quantile) else {
-            return;
-        };
-        let is_bad = |q: f64| !(0.0..=1.0).contains(&q);
-        if let StepScalar::Constant(quantile) = argument {
-            if is_bad(*quantile) {
-                self.annotations.add(Annotation::QuantileOutOfRange(*quantile), fused.position);
-            }
-            return;
-        }
-        for step in bits::ones(valid).filter(|step| is_bad(argument.at(*step))) {
-            self.annotations.add(Annotation::QuantileOutOfRange(argument.at(step)), fused.position);
-        }
-    }
 }
 
 impl DisplayAs for SeriesScanExec {
@@ -172,7 +129,7 @@ impl ExecutionPlan for SeriesScanExec {
             first: range.start,
             dictionary,
             kernel: None,
-            histograms: Histograms::default(),
+            mixed: MixedRows::default(),
             argument: None,
             yielder: Yielder::new(self.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
@@ -188,42 +145,6 @@ impl ExecutionPlan for SeriesScanExec {
     }
 }
 
-/// What series with native histograms need besides the kernel for their floats; made when the first one comes.
-#[derive(Default)]
-struct Histograms {
-    windows: Option<Mixed>,
-    values: Vec<f64>,
-    cells: Vec<Cell>,
-}
-
-impl Histograms {
-    /// Adds the row of a series; whether it has any float.
-    fn push(
-        &mut self,
-        scan: &SeriesScanExec,
-        kernel: &mut Kernel,
-        points: &Points<'_>,
-        (rows, words): (&mut Rows, &mut [u64]),
-        (index, key, drop_name): (usize, i32, bool),
-    ) -> Result<bool> {
-        let windows = match &mut self.windows {
-            Some(windows) => windows,
-            none => {
-                let Selector { range_ms, offset_ms, at_ms, .. } = scan.selector;
-                self.values.resize(scan.schema.grid().steps(), 0.0);
-                none.insert(Mixed::new(scan.schema.grid(), range_ms, offset_ms, at_ms)?)
-            }
-        };
-        windows.run(kernel, points, (&mut self.values, words), &mut self.cells);
-        scan.note(index, windows.notes());
-        let has_floats = bits::count(words) > 0;
-        if has_floats || !self.cells.is_empty() {
-            rows.push_mixed(key, drop_name, (&self.values, words), &self.cells);
-        }
-        Ok(has_floats)
-    }
-}
-
 /// One partition being read.
 struct Partial {
     scan: SeriesScanExec,
@@ -232,7 +153,8 @@ struct Partial {
     first: usize,
     dictionary: Arc<BinaryArray>,
     kernel: Option<Kernel>,
-    histograms: Histograms,
+    /// For series with native histograms.
+    mixed: MixedRows,
     argument: Option<StepScalar>,
     yielder: Yielder,
     base: BaselineMetrics,
@@ -260,6 +182,8 @@ impl Partial {
         let left = self.dictionary.len();
         let mut rows = Rows::shared(&self.scan.schema, batch_rows(steps).min(left.max(1)), &self.dictionary);
         let mut words = vec![0; bits::word_count(steps)];
+        let Selector { range_ms, offset_ms, at_ms, .. } = self.scan.selector;
+        let reach = Reach { grid: self.scan.schema.grid(), range_ms, offset_ms, at_ms };
         let drop_name = self
             .scan
             .fused
@@ -280,13 +204,14 @@ impl Partial {
                 let (times, histograms) = (series.histogram_times, series.histograms);
                 let points = Points { floats: samples, times, histograms };
                 let row = (&mut rows, words.as_mut_slice());
-                self.histograms.push(&self.scan, &mut kernel, &points, row, (index, key, drop_name))?
+                self.mixed.push(&mut kernel, &points, row, (key, drop_name), &reach)?
             };
-            if has_floats {
-                self.scan.warn(index);
-                if let Some(argument) = &self.argument {
-                    self.scan.warn_quantile(argument, &words);
+            if let Some(fused) = &self.scan.fused {
+                let metric = &self.scan.source.key(index).metric;
+                if has_floats {
+                    fused.warn(metric, self.argument.as_ref(), &words, &self.scan.annotations);
                 }
+                fused.note(metric, self.mixed.notes(), &self.scan.annotations);
             }
             drop(timer);
             self.yielder.check().await;

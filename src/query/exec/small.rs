@@ -187,6 +187,11 @@ pub(crate) fn merge_equal(views: &[View<'_>], strict: bool, schema: &GridSchema)
     rows.finish()
 }
 
+/// Two series of one vector are equal.
+pub(crate) fn same_labels() -> Error {
+    Error::new(Kind::Execution, "vector cannot contain metrics with the same labelset")
+}
+
 /// Series by their final label set.
 #[derive(Debug)]
 pub(crate) struct Merged {
@@ -251,7 +256,7 @@ impl Merged {
         };
         let own = &mut self.rows[*id];
         if strict || own.overlaps(&valid, &histograms) {
-            return Err(Error::new(Kind::Execution, "vector cannot contain metrics with the same labelset"));
+            return Err(same_labels());
         }
         for step in bits::ones(&valid) {
             own.values[step] = row.values[step];

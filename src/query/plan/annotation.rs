@@ -118,8 +118,8 @@ pub(crate) fn go_general(value: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-/// A string as Go's `%q` writes it, for metric names.
-fn go_quoted(text: &str) -> String {
+/// A string as Go's `%q` writes it, for names and label values.
+pub(crate) fn go_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

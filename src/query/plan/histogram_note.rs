@@ -15,6 +15,8 @@ pub(crate) enum HistogramNote {
     NotAGauge,
     /// Exponential and custom buckets together.
     MixedSchemas,
+    /// The same, of a binary operator.
+    BucketLayouts(&'static str),
     /// A binary operator that is not defined for these two.
     Types(SampleType, &'static str, SampleType),
     /// An aggregation that takes floats only.
@@ -56,6 +58,7 @@ impl HistogramNote {
             | Self::NotACounter
             | Self::NotAGauge
             | Self::MixedSchemas
+            | Self::BucketLayouts(_)
             | Self::ResetsCollide(_) => true,
             Self::Types(..)
             | Self::IgnoredInAggregation(_)
@@ -80,6 +83,9 @@ impl HistogramNote {
                 "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \
                  {metric}"
             ),
+            Self::BucketLayouts(op) => {
+                write!(f, "incompatible bucket layout encountered for binary operator {op}")
+            }
             Self::Types(left, op, right) => write!(
                 f,
                 "incompatible sample types encountered for binary operator \"{op}\": {left} {op} {right}"

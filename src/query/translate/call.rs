@@ -1,8 +1,8 @@
 //! Function calls.
 
 use super::super::plan::{
-    Annotation, Instant, InstantFunction, Literal, ScalarArgument, ScalarOf, Sort, Statistic, StepScalar,
-    Take, Window, WindowFunction,
+    Annotation, Instant, InstantFunction, Literal, Position, ScalarArgument, ScalarOf, Sort, Statistic,
+    StepScalar, Take, Window, WindowFunction,
 };
 use super::super::promql::ast::{self, ExprKind};
 use super::super::promql::{Expr, Span};
@@ -86,8 +86,7 @@ impl Translator<'_> {
     /// Orders an instant query; a range query is ordered by labels, whatever was asked for.
     fn sort(&self, descending: bool, span: Span, argument: &Expr) -> Result<Vector> {
         let vector = self.vector(argument)?;
-        let is_instant = self.grid().start_ms() == self.end_ms;
-        if !is_instant {
+        if !self.is_instant() {
             if !vector.is_constant {
                 self.annotations.add(Annotation::SortInRangeQuery, position(span));
             }
@@ -104,15 +103,16 @@ impl Translator<'_> {
             [argument, over] => (Some(*argument), *over),
             _ => return Err(Error::internal("a function over a range with an odd number of arguments")),
         };
-        let ExprKind::Matrix(matrix) = &over.kind else { return Err(Error::unsupported("subquery")) };
-        let selector = self.range_selector(matrix)?;
-        let (has_one_name, at_ms) = (selector.has_one_name(), selector.at_ms);
+        let range = self.range_vector(over)?;
         let scalar = argument.map(|argument| self.scalar(argument)).transpose()?;
         let is_fixed = matches!(scalar, None | Some(Scalar::Known(StepScalar::Constant(_))));
         let (argument, input) = scalar.map_or((ScalarArgument::None, None), Scalar::into_argument);
-        let window = Window { function, argument, position: position(args[0].span) };
-        let plan = window.plan(selector.plan(self.schema), input, self.schema);
-        let vector = Vector { plan, has_one_name, is_constant: at_ms.is_some() && is_fixed };
+        // Prometheus forgets where a subquery stands.
+        let is_subquery = matches!(args[0].kind, ExprKind::Subquery(_));
+        let position = if is_subquery { Position(0) } else { position(args[0].span) };
+        let window = Window { function, argument, position };
+        let plan = window.plan(range.plan, input, self.schema);
+        let vector = Vector { plan, is_constant: range.is_constant && is_fixed, ..range };
         Ok(if function.drops_name() { self.without_names(vector, true) } else { vector })
     }
 }

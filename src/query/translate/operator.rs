@@ -1,12 +1,14 @@
 //! Unary and binary operators.
 
 use super::super::plan::{
-    Instant, InstantFunction, Position, ScalarArgument, ScalarBinary, ScalarOp, StepScalar,
+    Cardinality, Instant, InstantFunction, PairOp, Position, ScalarArgument, ScalarBinary, ScalarOp,
+    StepScalar, VectorMatch,
 };
 use super::super::promql::Span;
 use super::super::promql::ast::{self, BinaryOp};
-use super::{Scalar, Translator, Value, Vector, position};
+use super::{Scalar, Translator, Value, Vector, grouping, position};
 use crate::error::{Error, Result};
+use crate::model::METRIC_NAME;
 
 impl Translator<'_> {
     pub(super) fn unary(&self, unary: &ast::Unary) -> Result<Value> {
@@ -29,8 +31,14 @@ impl Translator<'_> {
     }
 
     pub(super) fn binary(&self, expr: &ast::Binary, span: Span) -> Result<Value> {
-        let op = scalar_op(expr.op).ok_or_else(|| Error::unsupported(expr.op.as_str()))?;
         let (left, right) = (self.value(&expr.left)?, self.value(&expr.right)?);
+        let (left, right) = match (left, right) {
+            (Value::Vector(left), Value::Vector(right)) => {
+                return self.vectors((expr, span), left, right).map(Value::Vector);
+            }
+            others => others,
+        };
+        let op = scalar_op(expr.op)?;
         let binary = |scalar_left| ScalarBinary {
             op,
             return_bool: expr.returns_bool,
@@ -46,10 +54,43 @@ impl Translator<'_> {
             (Value::Scalar(scalar), Value::Vector(vector)) => {
                 Ok(Value::Vector(self.vector_scalar(&binary(true), vector, scalar)))
             }
-            (Value::Vector(_), Value::Vector(_)) => {
-                Err(Error::unsupported(format!("{} between two vectors", expr.op.as_str())))
-            }
+            (Value::Vector(_), Value::Vector(_)) => Err(Error::internal("two vectors are matched above")),
         }
+    }
+
+    fn vectors(&self, (expr, span): (&ast::Binary, Span), left: Vector, right: Vector) -> Result<Vector> {
+        let op = match expr.op {
+            BinaryOp::And => PairOp::And,
+            BinaryOp::Or => PairOp::Or,
+            BinaryOp::Unless => PairOp::Unless,
+            op => PairOp::Scalar { op: scalar_op(op)?, return_bool: expr.returns_bool },
+        };
+        let matching = expr.matching.as_ref();
+        let matching = matching.ok_or_else(|| Error::internal("two vectors without their matching"))?;
+        let fill = [matching.fill_left, matching.fill_right].map(|fill| fill.map(StepScalar::Constant));
+        let is_constant = left.is_constant && right.is_constant;
+        let has_one_name = match (op, &matching.cardinality) {
+            (PairOp::Scalar { op, return_bool }, _) if return_bool || !op.is_comparison() => true,
+            (PairOp::Or, _) => false,
+            (_, ast::Cardinality::OneToMany) => right.has_one_name,
+            _ => left.has_one_name,
+        };
+        let copies_name = matching.include.iter().any(|label| label == METRIC_NAME);
+        let node = VectorMatch {
+            op,
+            cardinality: match matching.cardinality {
+                ast::Cardinality::OneToOne => Cardinality::OneToOne,
+                ast::Cardinality::ManyToOne => Cardinality::ManyToOne(matching.include.clone()),
+                ast::Cardinality::OneToMany => Cardinality::OneToMany(matching.include.clone()),
+                ast::Cardinality::ManyToMany => Cardinality::ManyToMany,
+            },
+            matching: grouping(!matching.on, &matching.labels),
+            fill,
+            at_one_time: is_constant || self.is_instant(),
+            position: position(span),
+        };
+        let plan = node.plan(left.plan, right.plan, self.schema);
+        Ok(Vector { plan, has_one_name: has_one_name && !copies_name, is_constant })
     }
 
     fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
@@ -86,9 +127,9 @@ impl Translator<'_> {
     }
 }
 
-/// The operators between a vector and a scalar; the others are not supported yet.
-fn scalar_op(op: BinaryOp) -> Option<ScalarOp> {
-    Some(match op {
+/// The operators between two values; set operators never stand between those, the others are not supported yet.
+fn scalar_op(op: BinaryOp) -> Result<ScalarOp> {
+    Ok(match op {
         BinaryOp::Add => ScalarOp::Add,
         BinaryOp::Sub => ScalarOp::Sub,
         BinaryOp::Mul => ScalarOp::Mul,
@@ -103,7 +144,7 @@ fn scalar_op(op: BinaryOp) -> Option<ScalarOp> {
         BinaryOp::GreaterEqual => ScalarOp::GreaterOrEqual,
         BinaryOp::LessEqual => ScalarOp::LessOrEqual,
         BinaryOp::Or | BinaryOp::And | BinaryOp::Unless | BinaryOp::TrimUpper | BinaryOp::TrimLower => {
-            return None;
+            return Err(Error::unsupported(op.as_str()));
         }
     })
 }

@@ -12,6 +12,7 @@ use crate::model::setting::{ByteSize, Millis};
 
 const SCRAPE_INTERVAL: Millis = Millis::minutes(1);
 const SCRAPE_TIMEOUT: Millis = Millis::seconds(10);
+const EVALUATION_INTERVAL: Millis = Millis::minutes(1);
 
 /// The section as written.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -32,8 +33,8 @@ pub(crate) struct RawGlobal {
     extra_scrape_metrics: Option<bool>,
     /// Added to what leaves the server; nothing leaves it yet.
     external_labels: Option<At<BTreeMap<String, String>>>,
+    evaluation_interval: Option<Millis>,
     // Without effect yet.
-    evaluation_interval: Option<Inert>,
     rule_query_offset: Option<Inert>,
     query_log_file: Option<Inert>,
     scrape_failure_log_file: Option<Inert>,
@@ -48,7 +49,6 @@ impl RawGlobal {
         let mut found = inert!(
             self,
             "global.",
-            evaluation_interval,
             rule_query_offset,
             query_log_file,
             scrape_failure_log_file,
@@ -72,6 +72,8 @@ pub struct GlobalSettings {
     pub scrape_interval: Millis,
     /// How long a scrape may take.
     pub scrape_timeout: Millis,
+    /// How often rules are evaluated (there are none yet), and the step of subqueries that have none.
+    pub evaluation_interval: Millis,
     /// Formats to ask for, the most wanted first; empty: Prometheus' default.
     pub scrape_protocols: Vec<Protocol>,
     /// Limits of every scrape.
@@ -91,6 +93,7 @@ impl Default for GlobalSettings {
         Self {
             scrape_interval: SCRAPE_INTERVAL,
             scrape_timeout: SCRAPE_TIMEOUT,
+            evaluation_interval: EVALUATION_INTERVAL,
             scrape_protocols: Vec::new(),
             limits: Limits::default(),
             name_scheme: NameScheme::Utf8,
@@ -119,6 +122,10 @@ impl GlobalSettings {
         Ok(Self {
             scrape_interval: interval,
             scrape_timeout: timeout.map_or_else(|| SCRAPE_TIMEOUT.min(interval), |at| at.value),
+            evaluation_interval: raw
+                .evaluation_interval
+                .filter(|ms| !ms.is_zero())
+                .unwrap_or(EVALUATION_INTERVAL),
             scrape_protocols: raw.scrape_protocols.as_ref().map(|at| at.value.clone()).unwrap_or_default(),
             limits: Limits {
                 body_size: raw.body_size_limit.unwrap_or_default(),

@@ -49,13 +49,79 @@ impl Term {
         Self::new(text, 0.0)
     }
 
-    fn new(text: String, bound: f64) -> Self {
+    pub(super) fn new(text: String, bound: f64) -> Self {
         let (exact, distinct, order) = (true, false, Order::None);
         Self { text, relative: CLOSE, absolute: 0.0, order, bound, exact, distinct }
     }
 
-    fn with_text(self, text: String) -> Self {
+    pub(super) fn with_text(self, text: String) -> Self {
         Self { text, order: Order::None, ..self }
+    }
+
+    /// Selectors of any metric that is not huge.
+    pub(super) fn of_selector(text: String) -> Self {
+        Self::new(text, 2e16)
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Whether it is a selector and no more: the name is there.
+    pub(super) fn is_selector(&self) -> bool {
+        !self.text.contains('(') || self.text.contains("@ start()") || self.text.contains("@ end()")
+    }
+
+    pub(super) fn indistinct(self) -> Self {
+        Self { distinct: false, ..self }
+    }
+
+    /// Values of one side or the other.
+    pub(super) fn either(&self, other: &Self, text: String) -> Self {
+        Self {
+            relative: self.relative.max(other.relative),
+            absolute: self.absolute.max(other.absolute),
+            bound: self.bound.max(other.bound),
+            exact: self.exact && other.exact,
+            ..self.clone().indistinct().with_text(text)
+        }
+    }
+
+    /// Arithmetic between two vectors.
+    pub(super) fn with(&self, op: &str, other: &Self, text: String) -> Self {
+        let either = self.either(other, text);
+        let (left, right) = (self.bound, other.bound);
+        match op {
+            "+" | "-" if either.exact => Self { bound: left + right, ..either },
+            "+" | "-" => {
+                let absolute =
+                    self.absolute + other.absolute + either.relative * (left + right).min(f64::MAX);
+                Self { bound: left + right, absolute, ..either }
+            }
+            "*" => Self {
+                relative: self.relative + other.relative,
+                absolute: self.absolute * right + other.absolute * left,
+                bound: left * right,
+                ..either
+            },
+            _ => Self { bound: 1e300, exact: either.exact && op != "^" && op != "atan2", ..either },
+        }
+    }
+
+    /// A function over at most so many samples.
+    pub(super) fn over_time(self, function: &str, text: String, samples: f64) -> Self {
+        let (bound, allowed) = (self.bound, self.absolute);
+        match function {
+            "sum_over_time" => {
+                let summed = self.summed(text, bound * samples, bound * samples);
+                Self { absolute: summed.absolute + allowed * samples, ..summed }
+            }
+            "avg_over_time" => self.summed(text, bound, bound),
+            "stddev_over_time" => Self { relative: LOOSE, ..self }.summed(text, bound, bound),
+            "count_over_time" | "changes" | "resets" | "present_over_time" => Self::new(text, samples),
+            "increase" | "delta" => Self { bound: bound * 4.0, ..self.indistinct().with_text(text) },
+            _ => self.indistinct().with_text(text),
+        }
     }
 
     /// After something that adds up: `total` is the largest sum of what went in.
@@ -85,7 +151,10 @@ const RANGES: [(&str, f64); 9] = [
 impl Grammar<'_> {
     /// A whole query.
     pub(super) fn query(&mut self) -> Term {
-        match self.dice.below(40) {
+        match self.dice.below(60) {
+            40..=47 => self.matched(3),
+            48..=57 => self.over_subquery(2),
+            58 => self.bare_subquery(),
             0 => Term::new(format!("{}{}", self.name_and_matchers().0, self.range().0), 0.0),
             1 => Term::new("\"a text\"".to_owned(), 0.0),
             2..=4 => self.scalar(3),
@@ -121,11 +190,13 @@ impl Grammar<'_> {
         chars.concat()
     }
 
-    fn vector(&mut self, depth: usize) -> Term {
+    pub(super) fn vector(&mut self, depth: usize) -> Term {
         if depth == 0 {
             return self.instant_selector();
         }
-        match self.dice.below(26) {
+        match self.dice.below(34) {
+            26..=29 => self.matched(depth - 1),
+            30..=32 => self.over_subquery(depth - 1),
             0..=2 => self.instant_selector(),
             3..=9 => self.window(),
             10..=15 => self.aggregation(depth - 1),
@@ -188,7 +259,7 @@ impl Grammar<'_> {
         self.instant_selector()
     }
 
-    fn instant_selector(&mut self) -> Term {
+    pub(super) fn instant_selector(&mut self) -> Term {
         let (selector, metrics) = self.name_and_matchers();
         let text = selector + &self.modifiers();
         let distinct = metrics.len() == 1 && metrics[0].distinct;
@@ -439,7 +510,7 @@ impl Grammar<'_> {
         self.dice.pick::<&str>(&QUANTILES)
     }
 
-    fn modifiers(&mut self) -> String {
+    pub(super) fn modifiers(&mut self) -> String {
         let middle = START_MS + self.dice.between(-120_000, LENGTH_MS + 300_000);
         let offset = match self.dice.below(10) {
             0 => " offset 5m",
@@ -498,6 +569,6 @@ fn bound_of(metrics: &[&Metric]) -> f64 {
 }
 
 /// In parentheses, unless it cannot be torn apart anyway.
-fn parenthesized(text: &str) -> String {
+pub(super) fn parenthesized(text: &str) -> String {
     if text.chars().all(|c| c.is_ascii_alphanumeric()) { text.to_owned() } else { format!("({text})") }
 }

@@ -22,6 +22,7 @@ mod catalogue;
 mod data;
 mod dice;
 mod grammar;
+mod operators;
 
 use std::path::Path;
 
@@ -35,7 +36,7 @@ use data::{LENGTH_MS, START_MS, Series};
 use dice::Dice;
 use grammar::{Grammar, Term};
 
-const COUNT: usize = 800;
+const COUNT: usize = 2_000;
 const SEED: u64 = 1;
 /// Questions under way at a time.
 const AT_A_TIME: usize = 4;
@@ -48,8 +49,8 @@ const NEW_WARNINGS: [&str; 1] =
     ["PromQL warning: sort is ineffective for range queries"];
 
 /// What Prometheus 3.14 refuses and 3.5 answers: it looks at k of `topk` and `bottomk` before it knows whether there
-/// is anything to choose from, and takes no NaN (3.6).
-const NEW_REFUSALS: [&str; 2] = ["Parameter value is NaN", "overflows int64"];
+/// is anything to choose from, and takes no NaN (3.6); it looks for several matches before a comparison filters (3.9).
+const NEW_REFUSALS: [&str; 3] = ["Parameter value is NaN", "overflows int64", "multiple matches for labels"];
 
 /// What Prometheus 3.14 answers and 3.5 refuses: series that become equal when the delayed removal takes their names,
 /// and have no value at the same step of a range query (they are one series then).

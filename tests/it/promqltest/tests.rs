@@ -52,37 +52,53 @@ fn every_script_is_read() {
     }
 }
 
-/// Runs the scripts of a folder against the store and the engine: how many evals passed, and what failed.
-fn run_folder(folder: &Path) -> Option<(usize, Vec<String>)> {
+/// How one script went.
+struct Script {
+    name: String,
+    passed: usize,
+    /// Notes of those that failed.
+    failed: Vec<String>,
+    /// How often something was missing, by what it is.
+    unsupported: BTreeMap<String, usize>,
+}
+
+/// Runs the scripts of a folder against the store and the engine.
+fn run_folder(folder: &Path) -> Option<Vec<Script>> {
     let files = std::fs::read_dir(folder).ok()?;
     let mut paths: Vec<_> = files.map(|file| file.expect("a readable folder").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "test"));
     paths.sort_unstable();
     let stored = Stored::new().expect("a store and an engine");
-    let (mut passed, mut failed) = (0, Vec::new());
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut scripts = Vec::new();
     for path in paths {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).expect("a readable script");
         let tally = run(&text, &mut stored.engine()).unwrap_or_else(|why| panic!("{name}: {why}"));
-        let Tally { passed: good, failed: bad, unsupported, notes } = tally;
-        eprintln!("{name}: {good} passed, {bad} failed, {unsupported} not supported");
-        for note in notes {
+        let mut script =
+            Script { passed: tally.passed, failed: Vec::new(), unsupported: BTreeMap::new(), name };
+        for note in tally.notes {
             match note.rsplit_once(": not supported: ") {
-                Some((_, reason)) => *reasons.entry(reason.to_owned()).or_default() += 1,
-                None => failed.push(format!("{name}: {note}")),
+                Some((_, reason)) => {
+                    let reason = reason.trim_start_matches("not supported yet: ").to_owned();
+                    *script.unsupported.entry(reason).or_default() += 1;
+                }
+                None => script.failed.push(format!("{}: {note}", script.name)),
             }
         }
-        passed += good;
+        scripts.push(script);
     }
-    eprintln!("not supported: {reasons:#?}");
-    Some((passed, failed))
+    Some(scripts)
+}
+
+fn passed_and_failed(scripts: &[Script]) -> (usize, Vec<String>) {
+    let failed = scripts.iter().flat_map(|script| script.failed.clone()).collect();
+    (scripts.iter().map(|script| script.passed).sum(), failed)
 }
 
 #[test]
 fn our_scripts_pass_through_the_store() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries/promql");
-    let (passed, failed) = run_folder(&folder).expect("our scripts are there");
+    let (passed, failed) = passed_and_failed(&run_folder(&folder).expect("our scripts are there"));
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(passed > 0);
 }
@@ -92,14 +108,53 @@ const PASSING: usize = 554;
 
 #[test]
 fn prometheus_scripts_pass_through_the_store_or_are_not_supported() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/promql");
-    let Some((passed, failed)) = run_folder(&folder) else {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("../shared/promql");
+    let Some(scripts) = run_folder(&folder) else {
         eprintln!("SKIPPED: no conformance scripts at {}", folder.display());
         return;
     };
+    let (passed, failed) = passed_and_failed(&scripts);
     eprintln!("{passed} evals of the conformance scripts passed, {} failed", failed.len());
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(passed >= PASSING, "{passed} passed, {PASSING} did before");
+    let (path, page) = (root.join("docs/conformance.md"), page(&scripts));
+    if std::env::vars().any(|(name, value)| name == "QUIPU_WRITE_DOCS" && value == "1") {
+        std::fs::write(&path, &page).expect("the page can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/conformance.md is out of date: QUIPU_WRITE_DOCS=1 writes it\n{page}");
+}
+
+/// The conformance page of the documentation.
+fn page(scripts: &[Script]) -> String {
+    let missing = |script: &Script| script.unsupported.values().sum::<usize>();
+    let mut page = String::from(
+        "# PromQL conformance\n\nThe test scripts of Prometheus 3.14 (`promql/promqltest/testdata`), run by \
+         `tests/it/promqltest` through a store\nand the engine, every instant query also as a range query. An eval \
+         passes or is refused as \"not supported yet\"; none fails.\nThis page is generated: \
+         `QUIPU_WRITE_DOCS=1 cargo test --test it prometheus_scripts`.\n\n\
+         | script | evals | passed | not supported |\n|---|--:|--:|--:|\n",
+    );
+    let row = |name: &str, passed: usize, missing: usize| {
+        format!("| {name} | {} | {passed} | {missing} |\n", passed + missing)
+    };
+    for script in scripts {
+        page += &row(&script.name, script.passed, missing(script));
+    }
+    let (passed, _) = passed_and_failed(scripts);
+    page += &row("**all**", passed, scripts.iter().map(missing).sum());
+    page += "\nWhat is not supported, and how many evals need it:\n\n| reason | evals |\n|---|--:|\n";
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for (reason, count) in scripts.iter().flat_map(|script| &script.unsupported) {
+        *reasons.entry(reason).or_default() += count;
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+    for (reason, count) in reasons {
+        page += &format!("| `{reason}` | {count} |\n");
+    }
+    page
 }
 
 fn silent() -> Engine<'static> {

@@ -1,12 +1,14 @@
-//! Functions of one histogram, and operators between a histogram and a scalar.
+//! Functions of one histogram, and operators between a histogram and a scalar or another histogram.
 
 use std::sync::Arc;
 
+use super::compare::same;
+use super::total::{Incompatible, Total};
 use super::variance::variance;
 use super::{Cell, compact, divided, scaled};
-use crate::model::Histogram;
+use crate::model::{Histogram, ResetHint};
 use crate::query::plan::{
-    HistogramNote, InstantFunction, SampleType, ScalarBinary, ScalarOp, Statistic, StepScalar,
+    HistogramNote, InstantFunction, Operation, SampleType, ScalarBinary, ScalarOp, Statistic, StepScalar,
 };
 
 /// What a row's histograms become.
@@ -67,4 +69,79 @@ pub(crate) fn scalar_of(binary: &ScalarBinary, cells: Vec<Cell>, scalar: &StepSc
     let one =
         |(step, histogram): Cell| (step, Arc::new(compact(mapped(&histogram, scalar.at(step as usize)))));
     Mapped { cells: cells.into_iter().map(one).collect(), ..Mapped::default() }
+}
+/// An operand of an operator between two vectors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operand<'a> {
+    /// A float.
+    Float(f64),
+    /// A histogram.
+    Histogram(&'a Arc<Histogram>),
+}
+
+impl Operand<'_> {
+    fn sample_type(self) -> SampleType {
+        match self {
+            Self::Float(_) => SampleType::Float,
+            Self::Histogram(_) => SampleType::Histogram,
+        }
+    }
+}
+
+/// An operator between two samples of which at least one is a histogram.
+pub(crate) fn between(op: ScalarOp, left: Operand<'_>, right: Operand<'_>) -> Between {
+    match (op, left, right) {
+        (ScalarOp::Mul, Operand::Histogram(histogram), Operand::Float(factor))
+        | (ScalarOp::Mul, Operand::Float(factor), Operand::Histogram(histogram)) => {
+            Between::value(compact(scaled(histogram, factor)))
+        }
+        (ScalarOp::Div, Operand::Histogram(histogram), Operand::Float(by)) => {
+            Between::value(compact(divided(histogram, by)))
+        }
+        (ScalarOp::Add | ScalarOp::Sub, Operand::Histogram(left), Operand::Histogram(right)) => {
+            added(op, left, right)
+        }
+        (ScalarOp::Equal, Operand::Histogram(left), Operand::Histogram(right)) => {
+            Between::Holds(same(left, right))
+        }
+        (ScalarOp::NotEqual, Operand::Histogram(left), Operand::Histogram(right)) => {
+            Between::Holds(!same(left, right))
+        }
+        _ => Between::Nothing(HistogramNote::Types(left.sample_type(), op.as_str(), right.sample_type())),
+    }
+}
+
+/// What comes of an operator.
+#[derive(Debug)]
+pub(crate) enum Between {
+    /// A histogram, and what is to be said about it.
+    Value(Arc<Histogram>, Option<HistogramNote>),
+    /// A comparison.
+    Holds(bool),
+    /// No sample.
+    Nothing(HistogramNote),
+}
+
+impl Between {
+    fn value(histogram: Histogram) -> Self {
+        Self::Value(Arc::new(histogram), None)
+    }
+}
+
+fn added(op: ScalarOp, left: &Histogram, right: &Histogram) -> Between {
+    let mut total = Total::of(left);
+    let is_sum = op == ScalarOp::Add;
+    let how = if is_sum { Operation::Addition } else { Operation::Subtraction };
+    match if is_sum { total.add(right) } else { total.subtract(right) } {
+        Err(Incompatible) => Between::Nothing(HistogramNote::BucketLayouts(op.as_str())),
+        // Prometheus takes this warning for a failure.
+        Ok(notes) if notes.resets_collide => Between::Nothing(HistogramNote::ResetsCollide(how)),
+        Ok(notes) => {
+            if !is_sum {
+                total.set_hint(ResetHint::Gauge);
+            }
+            let note = notes.bounds_reconciled.then_some(HistogramNote::BoundsReconciled(how));
+            Between::Value(Arc::new(compact(total.finish())), note)
+        }
+    }
 }

@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub(crate) use self::aggregate::Histograms;
 pub use self::buckets::{Bucket, buckets};
 pub(crate) use self::codec::{push_cells, read_cells};
-pub(crate) use self::map::{Mapped, function_of, scalar_of};
-pub(crate) use self::window::{Mixed, Points};
+pub(crate) use self::map::{Between, Mapped, Operand, between, function_of, scalar_of};
+pub(crate) use self::window::{MixedRows, Points, Reach};
 use crate::model::Histogram;
 
 /// A histogram and the step at which it stands; a row's cells ascend by step.

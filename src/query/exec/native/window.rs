@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::batch::Rows;
 use super::super::kernel::{Edges, Kernel, Kind, Samples, bits};
 use super::over_time::{self, Found, View};
 use super::{Cell, cell_step};
@@ -36,9 +37,60 @@ impl Outcome {
     }
 }
 
-/// The windows of a selector over series with histograms; one per partition of a scan, beside its float kernel.
+/// Which samples the steps of a selector reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach<'a> {
+    pub(crate) grid: &'a Grid,
+    pub(crate) range_ms: i64,
+    pub(crate) offset_ms: i64,
+    pub(crate) at_ms: Option<i64>,
+}
+
+/// What series with histograms need besides the kernel for their floats; made when the first one comes.
+#[derive(Debug, Default)]
+pub(crate) struct MixedRows {
+    windows: Option<Mixed>,
+    values: Vec<f64>,
+    cells: Vec<Cell>,
+}
+
+impl MixedRows {
+    /// Adds the row of a series, if it has any value; whether it has any float.
+    ///
+    /// # Errors
+    /// `Invalid` when a window leaves 64-bit milliseconds.
+    pub(crate) fn push(
+        &mut self,
+        kernel: &mut Kernel,
+        points: &Points<'_>,
+        (rows, valid): (&mut Rows, &mut [u64]),
+        (key, drop_name): (i32, bool),
+        reach: &Reach<'_>,
+    ) -> Result<bool> {
+        let windows = match &mut self.windows {
+            Some(windows) => windows,
+            none => {
+                self.values.resize(reach.grid.steps(), 0.0);
+                none.insert(Mixed::new(reach)?)
+            }
+        };
+        windows.run(kernel, points, (&mut self.values, valid), &mut self.cells);
+        let has_floats = bits::count(valid) > 0;
+        if has_floats || !self.cells.is_empty() {
+            rows.push_mixed(key, drop_name, (&self.values, valid), &self.cells);
+        }
+        Ok(has_floats)
+    }
+
+    /// What was found to be said since the last time.
+    pub(crate) fn notes(&mut self) -> impl Iterator<Item = HistogramNote> + '_ {
+        self.windows.iter_mut().flat_map(|windows| windows.found.drain())
+    }
+}
+
+/// The windows of a selector over series with histograms; one per partition, beside its float kernel.
 #[derive(Debug)]
-pub(crate) struct Mixed {
+struct Mixed {
     windows: Windows,
     floats: Edges,
     histograms: Edges,
@@ -47,11 +99,8 @@ pub(crate) struct Mixed {
 }
 
 impl Mixed {
-    /// For the same selector as a [`Kernel`].
-    ///
-    /// # Errors
-    /// `Invalid` when a window leaves 64-bit milliseconds.
-    pub(crate) fn new(grid: &Grid, range_ms: i64, offset_ms: i64, at_ms: Option<i64>) -> Result<Self> {
+    fn new(reach: &Reach<'_>) -> Result<Self> {
+        let Reach { grid, range_ms, offset_ms, at_ms } = *reach;
         let windows = || Windows::new(grid, range_ms, offset_ms, at_ms);
         Ok(Self {
             windows: windows()?,
@@ -63,7 +112,7 @@ impl Mixed {
     }
 
     /// Computes one series: floats into `out` and `valid`, histograms into `cells`.
-    pub(crate) fn run(
+    fn run(
         &mut self,
         kernel: &mut Kernel,
         points: &Points<'_>,
@@ -108,11 +157,6 @@ impl Mixed {
                 out[step] = value;
             }
         }
-    }
-
-    /// What was found to be said since the last time.
-    pub(crate) fn notes(&mut self) -> impl Iterator<Item = HistogramNote> + '_ {
-        self.found.drain()
     }
 }
 
