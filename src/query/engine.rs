@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::{Answer, AnswerSeries, Question, Shape, Times};
 use super::exec::{self, Data, Lower, PromPlanner, Source, inward};
-use super::plan::{Annotations, Grid, GridSchema, Selected, Selector};
+use super::plan::{Annotations, Grid, GridSchema, Selected, Selector, StepBudget};
 use super::promql::functions::ValueType;
 use super::settings::QuerySettings;
 use super::translate::{Translated, Translator};
@@ -199,10 +199,12 @@ impl Engine {
         let range_ms = end_ms.saturating_sub(grid.start_ms());
         promql::resolve_durations(&mut expr, &question.text, step_ms, range_ms)?;
         let (schema, annotations) = (GridSchema::new(grid)?, Annotations::new(&question.text));
+        let steps_left = StepBudget::new(self.settings.max_samples);
         let translator = Translator {
             schema: &schema,
             end_ms,
             query_ms: (grid.start_ms(), end_ms),
+            steps_left: &steps_left,
             subquery_step_ms: self.settings.evaluation_interval.as_time(),
             lookback_ms: question.lookback_ms.unwrap_or_else(|| self.settings.lookback_delta.as_time()),
             immediate_names: !self.settings.delayed_name_removal,

@@ -8,8 +8,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use tokio::task::JoinHandle;
 
 use super::answer::AnswerSeries;
-use super::exec::{Merged, Source, View, Yielder, too_many_samples};
-use super::plan::GridSchema;
+use super::exec::{Merged, Source, View, Yielder};
+use super::plan::{GridSchema, too_many_samples};
 use crate::error::{Error, Result};
 use crate::runtime::Clock;
 

@@ -224,6 +224,37 @@ async fn limits_are_named() {
 }
 
 #[tokio::test]
+async fn subqueries_are_limited_before_and_while_they_run() -> Result<()> {
+    let settings = QuerySettings { max_samples: 1_000, ..QuerySettings::default() };
+    let ground = EngineGround { pools: Pools::current(), clock: Clock::real(), registry: Registry::new() };
+    let engine = Engine::new(settings, ground).expect("an engine");
+    let ask = |text: &str, series: usize| {
+        let many =
+            (0..series).map(|n| super::tests::series("g", &[("n", &n.to_string())], &[(300_000, 1.0)]));
+        let (engine, data, question) = (&engine, Data::memory(many.collect()), instant(text, 540_000));
+        async move { engine.promql(&data, &question).await }
+    };
+    // 250 steps are all that a plan may have, in one subquery or in several.
+    for text in [
+        "sum_over_time(vector(time())[251s:1s])",
+        "sum_over_time(vector(1)[130s:1s]) + sum_over_time(vector(1)[130s:1s])",
+        "count_over_time(count_over_time(g[100s:1s])[100s:1s])",
+        "max_over_time(g[100d:1s])",
+        "g[100d:1s]",
+        "max_over_time(g[1d:1ms])",
+    ] {
+        let error = ask(text, 1).await.expect_err(text);
+        assert_eq!((error.kind(), error.get("setting")), (Kind::Limit, Some("quipu.query.max_samples")));
+    }
+    // Four series have fewer than 1,000 samples on 240 steps, five have more.
+    let text = "count(count_over_time(g[240s:1s]) == 240)";
+    assert_eq!(shown(&ask(text, 4).await?), ["{} 4@540000"]);
+    let error = ask(text, 5).await.expect_err("too many");
+    assert_eq!((error.kind(), error.get("limit")), (Kind::Limit, Some("1000")));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_query_that_takes_too_long_is_ended() {
     // Two series of two million steps each: far more than a millisecond, with a pause between them.
     let times = Times::Range { start_ms: 0, end_ms: 2_000_000, step_ms: 1 };

@@ -14,7 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::plan::{
     Aggregate, AggregateOp, Annotations, Grid, GridSchema, Grouping, Literal, Position, ScalarArgument,
-    Selector, StepScalar, Take, Unique,
+    Selector, StepBudget, StepScalar, Take, Unique,
 };
 use super::promql::ast::{self, ExprKind};
 use super::promql::duration::Duration;
@@ -51,6 +51,8 @@ pub(super) struct Translator<'a> {
     pub(super) query_ms: (i64, i64),
     /// The step of a subquery that has none, ms.
     pub(super) subquery_step_ms: i64,
+    /// Steps that subqueries may have.
+    pub(super) steps_left: &'a StepBudget,
     pub(super) lookback_ms: i64,
     /// Names are removed by each construct and not at the end.
     pub(super) immediate_names: bool,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
+use crate::query::plan::too_many_samples;
 
 /// Wraps one of ours for a stream or a planner.
 pub(crate) fn outward(error: Error) -> DataFusionError {
@@ -26,10 +27,4 @@ pub(crate) fn inward(error: DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(what) => too_many_samples().with("memory", what),
         other => Error::internal("the plan failed").caused_by(other),
     }
-}
-
-/// A query passed the limit of samples that it may hold, in Prometheus' words.
-pub(crate) fn too_many_samples() -> Error {
-    let text = "query processing would load too many samples into memory in query execution";
-    Error::new(Kind::Limit, text).with("setting", "quipu.query.max_samples")
 }

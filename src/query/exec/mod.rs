@@ -19,7 +19,7 @@ mod vector_match;
 mod window;
 
 pub(crate) use batch::View;
-pub(crate) use error::{inward, too_many_samples};
+pub(crate) use error::inward;
 pub(crate) use kernel::bits;
 pub(crate) use labels::{compare, in_output_order};
 pub(crate) use lower::{Lower, PromPlanner, longest_grid, selections};

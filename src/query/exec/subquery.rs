@@ -20,14 +20,14 @@ use futures::StreamExt;
 
 use super::aggregate::Row;
 use super::batch::{Rows, View, batch_rows};
-use super::error::{inward, too_many_samples};
+use super::error::inward;
 use super::kernel::{self, Kernel, Samples, bits};
 use super::native::{Cell, MixedRows, Points, Reach};
 use super::operator::{Yielder, operator, partition_count, properties, stream};
 use super::window::Fused;
 use crate::error::{Error, Result};
 use crate::model::{Histogram, METRIC_NAME, ResetHint};
-use crate::query::plan::{Annotations, GridSchema, StepScalar, Subquery};
+use crate::query::plan::{Annotations, GridSchema, StepScalar, Subquery, too_many_samples};
 use crate::runtime::Clock;
 
 /// Bytes that a step of the inner grid costs each partition: the row, its samples, and what the kernel plans.

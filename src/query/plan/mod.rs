@@ -9,6 +9,7 @@ mod annotation;
 mod function;
 mod grid;
 mod histogram_note;
+mod limit;
 mod map;
 mod matching;
 mod node;
@@ -24,6 +25,7 @@ pub(crate) use annotation::{Annotation, Annotations, Position, go_general, go_qu
 pub(crate) use function::{AggregateOp, InstantFunction, ScalarOp, Statistic, WindowFunction};
 pub(crate) use grid::{Grid, Windows};
 pub(crate) use histogram_note::{HistogramNote, Operation, SampleType};
+pub(crate) use limit::{StepBudget, too_many_samples};
 pub(crate) use map::{Instant, ScalarBinary};
 pub(crate) use matching::{Cardinality, PairOp, VectorMatch};
 pub(crate) use node::Node;

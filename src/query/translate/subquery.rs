@@ -26,6 +26,7 @@ impl Translator<'_> {
             at_ms: subquery.at.map(|at| self.at_ms(at)),
         };
         let Some((grid, end_ms)) = node.grid(self.grid())? else { return Ok((node, None)) };
+        self.steps_left.take(grid.steps())?;
         let schema = GridSchema::new(grid)?;
         let vector = Translator { schema: &schema, end_ms, ..*self }.vector(&subquery.expr)?;
         Ok((node, Some((vector, schema))))

@@ -1,6 +1,6 @@
 //! Operators between vectors, set operators and subqueries at random.
 
-use super::grammar::{Grammar, Order, Term, parenthesized};
+use super::grammar::{Grammar, Term, parenthesized};
 
 /// Pairs of expressions that have something to do with each other, with the labels that they share.
 const PAIRS: [(&str, &str, &str); 12] = [
@@ -98,7 +98,7 @@ impl Grammar<'_> {
 
     fn grouped(&mut self, on: &str) -> String {
         const INCLUDED: [&str; 8] =
-            ["", "()", "(dc)", "(code, instance)", "(b)", "(__name__)", "(none)", "(k, z)"];
+            ["()", "()", "(dc)", "(code, instance)", "(b)", "(__name__)", "(none)", "(k, z)"];
         if on.is_empty() || self.dice.percent(35) {
             return String::new();
         }
@@ -106,14 +106,14 @@ impl Grammar<'_> {
         let mut included = *self.dice.pick(&INCLUDED);
         // A label cannot be both matched on and copied.
         if on.contains("__name__") && included.contains("__name__") {
-            included = "";
+            included = "()";
         }
         let is_matched = on.split(|c: char| !c.is_ascii_alphanumeric()).any(|label| {
             label.len() > 1
                 && label != "on"
                 && included.split(|c: char| !c.is_ascii_alphanumeric()).any(|l| l == label)
         });
-        format!(" {side} {}", if is_matched { "" } else { included })
+        format!(" {side} {}", if is_matched { "()" } else { included })
     }
 
     fn written(&mut self, left: &Term, op: &str, right: &Term, shared: &str) -> String {
@@ -140,7 +140,7 @@ impl Grammar<'_> {
             return Term::new(text, 1.0);
         }
         let text = self.written(left, op, right, shared);
-        Term { order: Order::None, ..left.clone() }.indistinct().with_text(text)
+        left.clone().indistinct().with_text(text)
     }
 
     fn combined(&mut self, left: &Term, right: &Term, shared: &str) -> Term {

@@ -151,10 +151,8 @@ fn page(scripts: &[Script]) -> String {
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
-    for (reason, count) in reasons {
-        page += &format!("| `{reason}` | {count} |\n");
-    }
-    page
+    let rows = reasons.into_iter().map(|(reason, count)| format!("| `{reason}` | {count} |\n"));
+    page + &rows.collect::<String>()
 }
 
 fn silent() -> Engine<'static> {
