@@ -57,6 +57,9 @@ pub(super) struct Translator<'a> {
     /// Names are removed by each construct and not at the end.
     pub(super) immediate_names: bool,
     pub(super) annotations: &'a Annotations,
+    /// Whether selectors name the resets of native histograms; a subquery or a function of all buckets above
+    /// forbids it.
+    pub(super) names_resets: Option<bool>,
 }
 
 /// A translated expression.
@@ -201,7 +204,8 @@ impl Translator<'_> {
         // The name stands first in plans, wherever it stood in the text.
         matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
         let offset_ms = selector.offset.as_ref().map_or(Ok(0), fixed)?;
-        Ok(Selector { matchers, range_ms, take, offset_ms, at_ms })
+        let names_resets = self.names_resets == Some(true);
+        Ok(Selector { matchers, range_ms, take, offset_ms, at_ms, names_resets })
     }
 
     /// A fixed evaluation time: also inside of a subquery the start and the end are those of the whole query.

@@ -182,8 +182,8 @@ impl Partial {
         let left = self.dictionary.len();
         let mut rows = Rows::shared(&self.scan.schema, batch_rows(steps).min(left.max(1)), &self.dictionary);
         let mut words = vec![0; bits::word_count(steps)];
-        let Selector { range_ms, offset_ms, at_ms, .. } = self.scan.selector;
-        let reach = Reach { grid: self.scan.schema.grid(), range_ms, offset_ms, at_ms };
+        let Selector { range_ms, offset_ms, at_ms, names_resets, .. } = self.scan.selector;
+        let reach = Reach { grid: self.scan.schema.grid(), range_ms, offset_ms, at_ms, names_resets };
         let drop_name = self
             .scan
             .fused

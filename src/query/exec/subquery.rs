@@ -280,7 +280,8 @@ impl Partial {
                 output.push_with(key, drop_name, &mut valid, fill)
             } else {
                 let Subquery { range_ms, offset_ms, at_ms, .. } = exec.node;
-                let reach = Reach { grid: exec.schema.grid(), range_ms, offset_ms, at_ms };
+                let reach =
+                    Reach { grid: exec.schema.grid(), range_ms, offset_ms, at_ms, names_resets: false };
                 self.mixed.push(kernel, &points, (&mut output, &mut valid), (key, drop_name), &reach)?
             };
             let name_is_gone = exec.surroundings.immediate_names && view.drop_name(at);

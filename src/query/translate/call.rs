@@ -35,7 +35,11 @@ impl Translator<'_> {
         }
         if let (Some(function), [argument]) = (Statistic::from_name(name), call.args.as_slice()) {
             let argument = argument.unwrap_parens();
-            return self.instant(InstantFunction::Statistic(function), argument).map(Value::Vector);
+            let mut inner = *self;
+            if matches!(function, Statistic::Count | Statistic::Sum | Statistic::Avg) {
+                inner.names_resets = inner.names_resets.or(Some(true));
+            }
+            return inner.instant(InstantFunction::Statistic(function), argument).map(Value::Vector);
         }
         if !INSTANT_FUNCTIONS.contains(&name) {
             return Err(Error::unsupported(name));

@@ -119,7 +119,7 @@ impl Sum {
     fn of(histogram: &Histogram, is_mean: bool) -> Self {
         Self {
             state: if is_mean {
-                State::Mean(Mean::of(histogram))
+                State::Mean(Mean::from(Total::of(histogram)))
             } else {
                 State::Total(Total::of(histogram))
             },

@@ -9,6 +9,7 @@ mod bounds;
 mod buckets;
 mod codec;
 mod compare;
+mod hints;
 mod map;
 mod over_time;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::compare::{is_reset, same};
+use super::hints::Hints;
 use super::total::{Incompatible, Mean, Notes, Total};
 use super::window::{Outcome, Points};
 use super::{compact, divided, scaled};
@@ -188,34 +189,47 @@ fn between(before: &Histogram, now: &Histogram, seconds: f64, is_rate: bool, fou
 }
 
 /// `sum_over_time` and `avg_over_time`.
-pub(super) fn folded(points: &Points<'_>, view: &View, is_mean: bool, found: &mut Found) -> Outcome {
+pub(super) fn folded(
+    points: &Points<'_>,
+    view: &View,
+    is_mean: bool,
+    (hints, found): (&mut Hints, &mut Found),
+) -> Outcome {
     if !view.floats.is_empty() {
         found.add(HistogramNote::MixedRange);
         return Outcome::Nothing;
     }
-    let histograms = &points.histograms[view.histograms.clone()];
-    let Some((first, rest)) = histograms.split_first() else { return Outcome::Nothing };
+    let all = points.histograms;
+    let mut seen = [false; 2];
+    let mut hinted = view.histograms.clone().map(|at| {
+        let hint = hints.of(all, at);
+        seen[0] |= hint == ResetHint::Reset;
+        seen[1] |= hint == ResetHint::NotReset;
+        let mut total = Total::of(&all[at]);
+        total.set_hint(hint);
+        total
+    });
+    let Some(first) = hinted.next() else { return Outcome::Nothing };
     let fold = || {
         let mut notes = Notes::default();
         if is_mean {
-            let mut mean = Mean::of(first);
-            for histogram in rest {
-                notes |= mean.add(histogram)?;
+            let mut mean = Mean::from(first);
+            for total in hinted {
+                notes |= mean.merge(Mean::from(total))?;
             }
             return Ok((mean.finish(), notes));
         }
-        let mut total = Total::of(first);
-        for histogram in rest {
-            notes |= total.add(histogram)?;
+        let mut sum = first;
+        for total in hinted {
+            notes |= sum.merge(total)?;
         }
-        Ok::<_, Incompatible>((total.finish(), notes))
+        Ok::<_, Incompatible>((sum.finish(), notes))
     };
     let Ok((histogram, notes)) = fold() else {
         found.add(HistogramNote::MixedSchemas);
         return Outcome::Nothing;
     };
-    let any = |hint| histograms.iter().any(|histogram| histogram.reset_hint == hint);
-    if any(ResetHint::Reset) && any(ResetHint::NotReset) {
+    if seen == [true; 2] {
         found.add(HistogramNote::ResetsCollide(Operation::Aggregation));
     }
     found.add_sum(notes, Operation::Aggregation);

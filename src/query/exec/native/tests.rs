@@ -148,9 +148,9 @@ fn hints_meet_as_prometheus_lets_them() {
 #[test]
 fn means_do_not_overflow() {
     let huge = Histogram { count: f64::MAX, sum: f64::MAX, ..Histogram::default() };
-    let mut mean = Mean::of(&huge);
+    let mut mean = Mean::from(Total::of(&huge));
     for _ in 0..3 {
-        mean.add(&huge).expect("both are exponential");
+        mean.merge(Mean::from(Total::of(&huge))).expect("both are exponential");
     }
     let mean = mean.finish();
     assert!((mean.count / f64::MAX - 1.0).abs() < 1e-15, "{mean:?}");

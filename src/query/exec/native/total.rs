@@ -372,17 +372,14 @@ pub(crate) struct Mean {
     incremental: bool,
 }
 
+/// The mean of one histogram.
+impl From<Total> for Mean {
+    fn from(total: Total) -> Self {
+        Self { total, count: 1.0, incremental: false }
+    }
+}
+
 impl Mean {
-    /// Of one histogram.
-    pub(crate) fn of(histogram: &Histogram) -> Self {
-        Self { total: Total::of(histogram), count: 1.0, incremental: false }
-    }
-
-    /// One more.
-    pub(crate) fn add(&mut self, histogram: &Histogram) -> Result<Notes, Incompatible> {
-        self.merge(Self::of(histogram))
-    }
-
     /// Takes the histograms of another mean.
     pub(crate) fn merge(&mut self, mut other: Self) -> Result<Notes, Incompatible> {
         let count = self.count + other.count;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::batch::Rows;
 use super::super::kernel::{Edges, Kernel, Kind, Samples, bits};
+use super::hints::Hints;
 use super::over_time::{self, Found, View};
 use super::{Cell, cell_step};
 use crate::error::Result;
@@ -44,6 +45,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) range_ms: i64,
     pub(crate) offset_ms: i64,
     pub(crate) at_ms: Option<i64>,
+    /// Resets of counters are named in what steps get.
+    pub(crate) names_resets: bool,
 }
 
 /// What series with histograms need besides the kernel for their floats; made when the first one comes.
@@ -95,18 +98,20 @@ struct Mixed {
     floats: Edges,
     histograms: Edges,
     steps: usize,
+    hints: Hints,
     found: Found,
 }
 
 impl Mixed {
     fn new(reach: &Reach<'_>) -> Result<Self> {
-        let Reach { grid, range_ms, offset_ms, at_ms } = *reach;
+        let Reach { grid, range_ms, offset_ms, at_ms, names_resets } = *reach;
         let windows = || Windows::new(grid, range_ms, offset_ms, at_ms);
         Ok(Self {
             windows: windows()?,
             floats: Edges::new(windows()?),
             histograms: Edges::new(windows()?),
             steps: grid.steps(),
+            hints: Hints::new(names_resets),
             found: Found::default(),
         })
     }
@@ -122,6 +127,7 @@ impl Mixed {
         kernel.run(&points.floats, out, valid);
         self.floats.plan(points.floats.timestamps);
         self.histograms.plan(points.times);
+        self.hints.clear(points.times.len());
         cells.clear();
         let windows = self.windows.steps();
         for window in 0..windows {
@@ -134,7 +140,7 @@ impl Mixed {
             if view.histograms.is_empty() {
                 continue;
             }
-            let outcome = outcome(kernel.kind(), points, &view, &mut self.found);
+            let outcome = outcome(kernel.kind(), points, &view, (&mut self.hints, &mut self.found));
             // One window under `@` stands for all steps.
             let steps = if windows == self.steps { window..window + 1 } else { 0..self.steps };
             for step in steps {
@@ -160,7 +166,12 @@ impl Mixed {
     }
 }
 
-fn outcome(kind: &Kind, points: &Points<'_>, view: &View, found: &mut Found) -> Outcome {
+fn outcome(
+    kind: &Kind,
+    points: &Points<'_>,
+    view: &View,
+    (hints, found): (&mut Hints, &mut Found),
+) -> Outcome {
     let newest = view.histograms.end - 1;
     let newest_ms = points.times[newest];
     let float_is_newer = !view.floats.is_empty() && points.floats.timestamps[view.floats.end - 1] > newest_ms;
@@ -170,7 +181,7 @@ fn outcome(kind: &Kind, points: &Points<'_>, view: &View, found: &mut Found) -> 
             return match kind {
                 _ if float_is_newer => Outcome::Keep,
                 _ if ended => Outcome::Nothing,
-                Kind::Newest => Outcome::Histogram(Arc::clone(&points.histograms[newest])),
+                Kind::Newest => Outcome::Histogram(hints.histogram(points.histograms, newest)),
                 _ => Outcome::Float(ms_to_seconds(newest_ms)),
             };
         }
@@ -183,12 +194,12 @@ fn outcome(kind: &Kind, points: &Points<'_>, view: &View, found: &mut Found) -> 
         WindowFunction::Irate => over_time::instant(points, view, true, found),
         WindowFunction::Resets => over_time::transitions(points, view, true),
         WindowFunction::Changes => over_time::transitions(points, view, false),
-        WindowFunction::Sum => over_time::folded(points, view, false, found),
-        WindowFunction::Avg => over_time::folded(points, view, true, found),
+        WindowFunction::Sum => over_time::folded(points, view, false, (hints, found)),
+        WindowFunction::Avg => over_time::folded(points, view, true, (hints, found)),
         WindowFunction::Count => Outcome::Float(count_to_f64(view.floats.len() + view.histograms.len())),
         WindowFunction::Present => Outcome::Float(1.0),
         WindowFunction::Last if float_is_newer => Outcome::Keep,
-        WindowFunction::Last => Outcome::Histogram(Arc::clone(&points.histograms[newest])),
+        WindowFunction::Last => Outcome::Histogram(hints.histogram(points.histograms, newest)),
         WindowFunction::Min | WindowFunction::Max | WindowFunction::Quantile | WindowFunction::Stddev => {
             if !view.floats.is_empty() {
                 found.add(HistogramNote::IgnoredInRange);
