@@ -27,7 +27,7 @@ use super::exec::{self, Data, Lower, PromPlanner, Source, inward};
 use super::plan::{Annotations, Grid, GridSchema, Selected, Selector, StepBudget};
 use super::promql::functions::ValueType;
 use super::settings::QuerySettings;
-use super::translate::{Translated, Translator};
+use super::translate::{Translated, Translator, evaluation_order};
 use super::{promql, run};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Clock, Counter, Gauge, Histogram, Pools, Registry};
@@ -198,7 +198,8 @@ impl Engine {
         }
         let range_ms = end_ms.saturating_sub(grid.start_ms());
         promql::resolve_durations(&mut expr, &question.text, step_ms, range_ms)?;
-        let (schema, annotations) = (GridSchema::new(grid)?, Annotations::new(&question.text));
+        let order = evaluation_order(&expr);
+        let (schema, annotations) = (GridSchema::new(grid)?, Annotations::new(&question.text, order));
         let steps_left = StepBudget::new(self.settings.max_samples);
         let translator = Translator {
             schema: &schema,

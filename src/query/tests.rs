@@ -97,6 +97,17 @@ async fn annotations_name_the_place() -> Result<()> {
     let answer = ask(&range("rate(g[1m])")).await?;
     let text = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\" (1:6)";
     assert_eq!(answer.infos, [text]);
+    // What is said twice has the place that is evaluated last: the outer one, the right one.
+    for (text, place) in [
+        ("rate((increase(g[1m]))[2m:15s])", "(1:1)"),
+        ("rate(g[1m]) + rate(g[1m])", "(1:20)"),
+        ("rate(g[1m]) + rate(g[1m:15s])", "(1:1)"),
+        ("rate(g[1m:15s]) + rate(g[1m])", "(1:24)"),
+    ] {
+        let answer = engine(true).promql(&data(), &instant(text, 540_000)).await?;
+        assert_eq!(answer.infos.len(), 1, "{text}: {:?}", answer.infos);
+        assert!(answer.infos[0].ends_with(place), "{text}: {:?}", answer.infos);
+    }
     let answer = ask(&instant("quantile(\n  1.5, g)", 60_000)).await?;
     assert_eq!(answer.warnings, ["PromQL warning: quantile value should be between 0 and 1, got 1.5 (2:3)"]);
     assert_eq!(shown(&answer), ["{} inf@60000"]);

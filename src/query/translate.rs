@@ -5,10 +5,12 @@
 
 mod call;
 mod operator;
+mod order;
 mod subquery;
 
 #[cfg(test)]
 pub(in crate::query) use call::INSTANT_FUNCTIONS;
+pub(in crate::query) use order::evaluation_order;
 
 use datafusion::logical_expr::LogicalPlan;
 

@@ -93,12 +93,11 @@ impl ExecutionPlan for VectorMatchExec {
         let work = async move {
             let memory = Arc::new(MemoryConsumer::new("VectorMatchExec").register(context.memory_pool()));
             let [left, right] = &inputs;
-            let (left, right) = futures::future::try_join(
-                read_all(left, &context, &memory),
-                read_all(right, &context, &memory),
-            )
-            .await?;
-            let batches = [left, right].map(|side| side.into_iter().flatten().collect::<Vec<_>>());
+            let left = read_all(left, &context, &memory);
+            let right = read_all(right, &context, &memory);
+            // Where both fail, the left one is what Prometheus says.
+            let (left, right) = futures::future::join(left, right).await;
+            let batches = [left?, right?].map(|side| side.into_iter().flatten().collect::<Vec<_>>());
             let how = How { node: &node, schema: &schema, settings: &settings, memory: &memory };
             let batches = match_all(&batches, &how, Yielder::new(settings.clock)).await?;
             base.record_output(batches.iter().map(RecordBatch::num_rows).sum());

@@ -1,6 +1,6 @@
 //! Warnings and infos that travel beside the rows to the answer, in Prometheus' words.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,38 +63,48 @@ impl fmt::Display for Annotation<'_> {
     }
 }
 
-/// The annotations of one query: a set, shared by all its operators.
+/// The annotations of one query: a set, shared by all its operators. One text is said once, with the last of its
+/// places.
 #[derive(Debug, Clone)]
 pub(crate) struct Annotations {
     text: Arc<str>,
+    /// The places in the order of evaluation.
+    order: Arc<[Position]>,
     found: Arc<Mutex<Found>>,
 }
 
 #[derive(Debug, Default)]
 struct Found {
-    warnings: BTreeSet<String>,
-    infos: BTreeSet<String>,
+    warnings: BTreeMap<String, Position>,
+    infos: BTreeMap<String, Position>,
 }
 
 impl Annotations {
-    /// None yet; `text` is the query, which positions refer to.
-    pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.into(), found: Arc::default() }
+    /// None yet; `text` is the query, which positions refer to, and `order` is that in which they are evaluated.
+    pub(crate) fn new(text: &str, order: Vec<Position>) -> Self {
+        Self { text: text.into(), order: order.into(), found: Arc::default() }
     }
 
     /// Adds one, if it is not there yet.
     pub(crate) fn add(&self, annotation: Annotation<'_>, position: Position) {
-        let text = format!("{annotation} ({})", position.in_text(&self.text));
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = if annotation.is_warning() { &mut found.warnings } else { &mut found.infos };
-        set.insert(text);
+        let all = if annotation.is_warning() { &mut found.warnings } else { &mut found.infos };
+        let place = all.entry(annotation.to_string()).or_insert(position);
+        *place = self.later(*place, position);
+    }
+
+    /// Which of two places is evaluated later.
+    fn later(&self, a: Position, b: Position) -> Position {
+        let rank = |place: Position| self.order.iter().rposition(|known| *known == place);
+        if rank(b) > rank(a) { b } else { a }
     }
 
     /// The warnings and the infos, sorted.
     pub(crate) fn take(&self) -> (Vec<String>, Vec<String>) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let found = std::mem::take(&mut *found);
-        (found.warnings.into_iter().collect(), found.infos.into_iter().collect())
+        let write = |(text, place): (String, Position)| format!("{text} ({})", place.in_text(&self.text));
+        (found.warnings.into_iter().map(write).collect(), found.infos.into_iter().map(write).collect())
     }
 }
 
@@ -149,8 +159,10 @@ mod tests {
 
     #[test]
     fn annotations_are_a_set_in_prometheus_words() {
-        let all = Annotations::new("quantile(1.5, rate(x[5m]))");
+        let all =
+            Annotations::new("quantile(1.5, rate(x[5m]))", vec![Position(19), Position(14), Position(9)]);
         for _ in 0..2 {
+            all.add(Annotation::QuantileOutOfRange(1.5), Position(14));
             all.add(Annotation::QuantileOutOfRange(1.5), Position(9));
             all.add(Annotation::NotACounter("x"), Position(19));
         }

@@ -69,7 +69,7 @@ impl Term {
 
     /// Whether it is a selector and no more: the name is there.
     pub(super) fn is_selector(&self) -> bool {
-        !self.text.contains('(') || self.text.contains("@ start()") || self.text.contains("@ end()")
+        !self.text.replace("@ start()", "").replace("@ end()", "").contains('(')
     }
 
     pub(super) fn indistinct(self) -> Self {
