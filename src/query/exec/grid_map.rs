@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, BooleanBufferBuilder, LargeBinaryArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, LargeBinaryArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::Float64Type;
 use datafusion::common::Result as DfResult;
@@ -16,9 +16,9 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
-use super::batch::{HistogramColumn, View, assemble};
+use super::batch::{View, assemble};
 use super::error::inward;
-use super::native::{Mapped, function_of as histogram_function_of, scalar_of};
+use super::native;
 use super::operator::{ScalarInput, operator, partition_count, properties, stream};
 use crate::error::Result;
 use crate::model::time::ms_to_seconds;
@@ -102,14 +102,10 @@ impl ExecutionPlan for GridMapExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
         let base = BaselineMetrics::new(&self.metrics, partition);
-        let exec = Mapping {
-            map: self.map.clone(),
-            schema: self.schema.clone(),
-            annotations: self.annotations.clone(),
-        };
-        let state = (input, exec, context, base);
-        let batches = futures::stream::try_unfold(state, async |(mut input, exec, context, base)| {
-            let scalar = match &exec.map {
+        let (map, schema) = (self.map.clone(), (self.schema.clone(), self.annotations.clone()));
+        let state = (input, map, schema, context, base);
+        let batches = futures::stream::try_unfold(state, async |(mut input, map, schema, context, base)| {
+            let scalar = match &map {
                 Map::Function(_) => None,
                 Map::Binary(_, scalar) => scalar.get(&context).await?,
             };
@@ -117,11 +113,11 @@ impl ExecutionPlan for GridMapExec {
             while let Some(batch) = input.next().await {
                 let batch = batch.map_err(inward)?;
                 let timer = base.elapsed_compute().timer();
-                let batch = exec.apply(scalar.as_ref(), &batch)?;
+                let batch = apply(&map, scalar.as_ref(), &batch, &schema)?;
                 drop(timer);
                 if batch.num_rows() > 0 {
                     base.record_output(batch.num_rows());
-                    return Ok(Some((batch, (input, exec, context, base))));
+                    return Ok(Some((batch, (input, map, schema, context, base))));
                 }
             }
             base.done();
@@ -131,88 +127,70 @@ impl ExecutionPlan for GridMapExec {
     }
 }
 
-/// What one execution needs.
-struct Mapping {
-    map: Map,
-    schema: GridSchema,
-    annotations: Annotations,
+fn apply(
+    map: &Map,
+    scalar: Option<&StepScalar>,
+    batch: &RecordBatch,
+    (schema, annotations): &(GridSchema, Annotations),
+) -> Result<RecordBatch> {
+    let grid = batch.column(GRID).as_fixed_size_list();
+    let floats = grid.values().as_primitive::<Float64Type>();
+    let steps = schema.grid().steps();
+    let from = usize::try_from(grid.value_offset(0)).expect("an offset is not negative");
+    let cells = grid.len() * steps;
+    let values = &floats.values()[from..from + cells];
+    let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
+    let (mut out, mut nulls, drops_name) = match map {
+        Map::Function(InstantFunction::Statistic(_)) => {
+            (vec![0.0; cells], Some(NullBuffer::new_null(cells)), true)
+        }
+        Map::Function(function) => (function_of(*function, values, schema), nulls, true),
+        Map::Binary(binary, _) => {
+            let scalar = scalar.cloned().unwrap_or(StepScalar::Constant(f64::NAN));
+            let (out, nulls) = binary_of(binary, values, nulls, &scalar, steps);
+            (out, nulls, binary.drops_name())
+        }
+    };
+    let histograms = histograms_of(map, scalar, &View::of(batch), (&mut out, &mut nulls), annotations)?;
+    if let Some(nulls) = &nulls {
+        // A step without a value holds 0.0: sums count on it.
+        for (value, valid) in out.iter_mut().zip(nulls.iter()) {
+            *value = if valid { *value } else { 0.0 };
+        }
+    }
+    let drop_name = if drops_name {
+        BooleanArray::new(BooleanBuffer::new_set(batch.num_rows()), None)
+    } else {
+        batch.column(DROP_NAME).as_boolean().clone()
+    };
+    let labels = Arc::clone(batch.column(LABELS));
+    assemble(schema, labels, drop_name, (ScalarBuffer::from(out), nulls), histograms)
 }
 
-impl Mapping {
-    fn apply(&self, scalar: Option<&StepScalar>, batch: &RecordBatch) -> Result<RecordBatch> {
-        let schema = &self.schema;
-        let grid = batch.column(GRID).as_fixed_size_list();
-        let floats = grid.values().as_primitive::<Float64Type>();
-        let steps = schema.grid().steps();
-        let from = usize::try_from(grid.value_offset(0)).expect("an offset is not negative");
-        let cells = grid.len() * steps;
-        let values = &floats.values()[from..from + cells];
-        let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
-        let (mut out, mut nulls, drops_name) = match &self.map {
-            Map::Function(function) => (function_of(*function, values, schema), nulls, true),
-            Map::Binary(binary, _) => {
-                let scalar = scalar.cloned().unwrap_or(StepScalar::Constant(f64::NAN));
-                let (out, nulls) = binary_of(binary, values, nulls, &scalar, steps);
-                (out, nulls, binary.drops_name())
-            }
-        };
-        if matches!(self.map, Map::Function(InstantFunction::Statistic(_))) {
-            nulls = Some(NullBuffer::new_null(cells));
-        }
-        let histograms = self.histograms(scalar, &View::of(batch), (&mut out, &mut nulls))?;
-        if let Some(nulls) = &nulls {
-            // A step without a value holds 0.0: sums count on it.
-            for (value, valid) in out.iter_mut().zip(nulls.iter()) {
-                *value = if valid { *value } else { 0.0 };
-            }
-        }
-        let drop_name = if drops_name {
-            BooleanArray::new(BooleanBuffer::new_set(batch.num_rows()), None)
-        } else {
-            batch.column(DROP_NAME).as_boolean().clone()
-        };
-        let labels = Arc::clone(batch.column(LABELS));
-        assemble(schema, labels, drop_name, (ScalarBuffer::from(out), nulls), histograms)
+/// The rows' native histograms, if they stay some; those that become floats go into the grid.
+fn histograms_of(
+    map: &Map,
+    scalar: Option<&StepScalar>,
+    view: &View<'_>,
+    (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
+    annotations: &Annotations,
+) -> Result<Option<LargeBinaryArray>> {
+    if !view.has_histograms() {
+        return Ok(None);
     }
-
-    /// The rows' histograms, if they stay histograms; those that become floats go into the grid.
-    fn histograms(
-        &self,
-        scalar: Option<&StepScalar>,
-        view: &View<'_>,
-        (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
-    ) -> Result<Option<LargeBinaryArray>> {
-        if !view.has_histograms() {
-            return Ok(None);
-        }
-        let steps = self.schema.grid().steps();
-        let times: Vec<f64> = self.schema.grid().times().map(ms_to_seconds).collect();
-        let (mut column, mut set) = (HistogramColumn::default(), Vec::new());
-        for row in 0..view.len() {
-            let cells = view.histograms(row)?;
-            let Mapped { cells, floats, note } = match &self.map {
-                Map::Function(function) => histogram_function_of(*function, cells, &times),
-                Map::Binary(binary, _) => {
-                    scalar_of(binary, cells, scalar.unwrap_or(&StepScalar::Constant(f64::NAN)))
-                }
-            };
-            column.push(row, &cells);
-            set.extend(floats.into_iter().map(|(step, value)| (row * steps + step, value)));
-            if let (Some(note), Map::Binary(binary, _)) = (note, &self.map) {
-                self.annotations.add(Annotation::Histogram(note, ""), binary.position);
+    // What does not depend on the value is the same in every row.
+    let floats = out[..out.len() / view.len().max(1)].to_vec();
+    native::map_rows(view, (out, nulls), |cells| match map {
+        Map::Function(function) => native::function_of(*function, cells, &floats),
+        Map::Binary(binary, _) => {
+            let scalar = scalar.unwrap_or(&StepScalar::Constant(f64::NAN));
+            let mapped = native::scalar_of(binary, cells, scalar);
+            if let Some(note) = mapped.note {
+                annotations.add(Annotation::Histogram(note, ""), binary.position);
             }
+            mapped
         }
-        if let Some(before) = nulls.take_if(|_| !set.is_empty()) {
-            let mut valid = BooleanBufferBuilder::new(out.len());
-            valid.append_buffer(before.inner());
-            for (cell, value) in set {
-                out[cell] = value;
-                valid.set_bit(cell, true);
-            }
-            *nulls = Some(NullBuffer::new(valid.finish()));
-        }
-        Ok(column.into_some(view.len()))
-    }
+    })
 }
 
 fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -> Vec<f64> {
@@ -226,7 +204,7 @@ fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -
             let times: Vec<f64> = schema.grid().times().map(ms_to_seconds).collect();
             times.iter().copied().cycle().take(values.len()).collect()
         }
-        InstantFunction::Statistic(_) => vec![0.0; values.len()],
+        InstantFunction::Statistic(_) => vec![f64::NAN; values.len()],
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::array::{BooleanBufferBuilder, LargeBinaryArray};
+use arrow::buffer::NullBuffer;
+
+use super::super::batch::{HistogramColumn, View};
 use super::compare::same;
 use super::total::{Incompatible, Total};
 use super::variance::variance;
 use super::{Cell, compact, divided, scaled};
+use crate::error::Result;
 use crate::model::{Histogram, ResetHint};
 use crate::query::plan::{
     HistogramNote, InstantFunction, Operation, SampleType, ScalarBinary, ScalarOp, Statistic, StepScalar,
@@ -20,15 +25,44 @@ pub(crate) struct Mapped {
     pub(crate) note: Option<HistogramNote>,
 }
 
-/// A function of one value. `times` are the evaluation times in seconds.
-pub(crate) fn function_of(function: InstantFunction, cells: Vec<Cell>, times: &[f64]) -> Mapped {
+/// Maps the histograms of all rows of a batch: the rows' histograms after that, if there are any. Those that become
+/// floats go into the grid.
+///
+/// # Errors
+/// `Internal` for bytes that are not ours.
+pub(crate) fn map_rows(
+    view: &View<'_>,
+    (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
+    mut map: impl FnMut(Vec<Cell>) -> Mapped,
+) -> Result<Option<LargeBinaryArray>> {
+    let steps = out.len() / view.len().max(1);
+    let (mut column, mut set) = (HistogramColumn::default(), Vec::new());
+    for row in 0..view.len() {
+        let Mapped { cells, floats, .. } = map(view.histograms(row)?);
+        column.push(row, &cells);
+        set.extend(floats.into_iter().map(|(step, value)| (row * steps + step, value)));
+    }
+    if let Some(before) = nulls.take_if(|_| !set.is_empty()) {
+        let mut valid = BooleanBufferBuilder::new(out.len());
+        valid.append_buffer(before.inner());
+        for (cell, value) in set {
+            out[cell] = value;
+            valid.set_bit(cell, true);
+        }
+        *nulls = Some(NullBuffer::new(valid.finish()));
+    }
+    Ok(column.into_some(view.len()))
+}
+
+/// A function of one value. `floats` are its results at all steps where it does not look at the value.
+pub(crate) fn function_of(function: InstantFunction, cells: Vec<Cell>, floats: &[f64]) -> Mapped {
     match function {
         InstantFunction::Negate => {
             let negated = |(step, histogram): Cell| (step, Arc::new(scaled(&histogram, -1.0)));
             Mapped { cells: cells.into_iter().map(negated).collect(), ..Mapped::default() }
         }
         InstantFunction::EvaluationTime => {
-            let time = |(step, _): Cell| (step as usize, times[step as usize]);
+            let time = |(step, _): Cell| (step as usize, floats[step as usize]);
             Mapped { floats: cells.into_iter().map(time).collect(), ..Mapped::default() }
         }
         InstantFunction::Statistic(function) => {
