@@ -1,6 +1,7 @@
 //! Mistakes name file and line; what has no effect is listed.
 
 use super::*;
+use crate::runtime::fuzz::fuzz;
 use crate::store::{StoreSettings, WalSync};
 
 fn parse(text: &str) -> Result<Config> {
@@ -153,4 +154,35 @@ fn jobs_come_from_further_files_too() -> Result<()> {
 fn a_file_that_is_not_there_is_named() {
     let error = Config::load(Path::new("/nowhere/prometheus.yml")).expect_err("there is no such file");
     assert_eq!((error.kind(), error.get("file")), (Kind::Config, Some("/nowhere/prometheus.yml")));
+}
+
+/// Relabel rules are a part of it. Files are only named here: reading a text opens none.
+#[test]
+fn hostile_files_are_mistakes_and_no_panics() {
+    const WORDS: [&str; 22] = [
+        "\n", "\n  ", "- ", ": ", "{", "}", "[", "]", ", ", "'", "\"", "&a ", "*a", "|", "? ", "!!str ",
+        "# ", "regex: ", "action: ", "'${1}'", "1m", "1GB",
+    ];
+    let seeds = [
+        "global:\n  scrape_interval: 15s\n  external_labels: {zone: '$ZONE'}\nquipu: {store: {memory_limit: 4GB}}\n",
+        "scrape_configs:\n- job_name: a\n  basic_auth: {username: u, password: p}\n  params: {x: [y]}\n\
+        \x20 static_configs: [{targets: ['a:1'], labels: {b: c}}]\n  file_sd_configs: [{files: [x.yml]}]\n",
+        "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - source_labels: [b, c]\n    separator: '|'\n\
+        \x20   regex: '(.+)\\|(.*)'\n    target_label: d\n    replacement: '$1-${2}'\n  - action: hashmod\n\
+        \x20   source_labels: [d]\n    modulus: 8\n    target_label: e\n  metric_relabel_configs:\n\
+        \x20 - {action: labeldrop, regex: 'x.*'}\n",
+    ];
+    fuzz("config", &seeds.map(str::as_bytes), &WORDS, |input| {
+        let text = String::from_utf8_lossy(input);
+        if text.contains("scrape_config_files") {
+            return false;
+        }
+        match parse(&text) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Config, "{error}");
+                false
+            }
+        }
+    });
 }

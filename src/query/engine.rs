@@ -205,12 +205,14 @@ impl Engine {
             schema: &schema,
             end_ms,
             query_ms: (grid.start_ms(), end_ms),
+            query_step_ms: if grid.start_ms() == end_ms { 0 } else { step_ms },
             steps_left: &steps_left,
             subquery_step_ms: self.settings.evaluation_interval.as_time(),
             lookback_ms: question.lookback_ms.unwrap_or_else(|| self.settings.lookback_delta.as_time()),
             immediate_names: !self.settings.delayed_name_removal,
             annotations: &annotations,
             names_resets: None,
+            in_parameter: false,
         };
         let translated = translator.translate(&expr)?;
         Ok(Prepared { translated, schema, annotations, is_instant })

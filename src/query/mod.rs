@@ -34,6 +34,22 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>> {
     promql::parse_selector(text)
 }
 
+/// A query in Prometheus' own form, over several lines where it is long.
+///
+/// # Errors
+/// `Syntax` with its place, in Prometheus' words.
+pub fn format_promql(text: &str) -> Result<String> {
+    promql::parse(text).map(|expr| promql::pretty(&expr))
+}
+
+/// The tree of a query, as Prometheus' `parse_query` shows it.
+///
+/// # Errors
+/// `Syntax` with its place, in Prometheus' words.
+pub fn promql_tree(text: &str) -> Result<serde_json::Value> {
+    promql::parse(text).map(|expr| promql::to_json(&expr))
+}
+
 /// Whether a query can be read.
 ///
 /// # Errors

@@ -3,20 +3,26 @@
 //! Nothing is evaluated here but scalars that need no data. A construct that is not known is an error with its
 //! name, never something similar.
 
+mod aggregate;
 mod call;
+mod constant;
+mod histogram;
+mod labels;
 mod operator;
 mod order;
 mod subquery;
 
 #[cfg(test)]
-pub(in crate::query) use call::INSTANT_FUNCTIONS;
+pub(in crate::query) use aggregate::OTHER_AGGREGATIONS;
+#[cfg(test)]
+pub(in crate::query) use call::OTHER_FUNCTIONS;
 pub(in crate::query) use order::evaluation_order;
 
 use datafusion::logical_expr::LogicalPlan;
 
 use super::plan::{
-    Aggregate, AggregateOp, Annotations, Grid, GridSchema, Grouping, Literal, Position, ScalarArgument,
-    Selector, StepBudget, StepScalar, Take, Unique,
+    Annotations, Grid, GridSchema, Grouping, Literal, Position, ScalarArgument, Selector, StepBudget,
+    StepScalar, Take, Unique, Windows,
 };
 use super::promql::ast::{self, ExprKind};
 use super::promql::duration::Duration;
@@ -51,6 +57,8 @@ pub(super) struct Translator<'a> {
     pub(super) end_ms: i64,
     /// Start and end of the whole query, ms.
     pub(super) query_ms: (i64, i64),
+    /// The step of the whole query, ms; 0 at one time.
+    pub(super) query_step_ms: i64,
     /// The step of a subquery that has none, ms.
     pub(super) subquery_step_ms: i64,
     /// Steps that subqueries may have.
@@ -62,6 +70,8 @@ pub(super) struct Translator<'a> {
     /// Whether selectors name the resets of native histograms; a subquery or a function of all buckets above
     /// forbids it.
     pub(super) names_resets: Option<bool>,
+    /// Inside of an aggregation's parameter, which Prometheus does not look through beforehand.
+    pub(super) in_parameter: bool,
 }
 
 /// A translated expression.
@@ -84,8 +94,6 @@ struct Vector {
     plan: LogicalPlan,
     /// No two of its series differ in the name only.
     has_one_name: bool,
-    /// The same at every step, because of `@`.
-    is_constant: bool,
 }
 
 impl Scalar {
@@ -174,8 +182,8 @@ impl Translator<'_> {
 
     fn instant_selector(&self, selector: &ast::VectorSelector, take: Take) -> Result<Vector> {
         let selector = self.selector(selector, self.lookback_ms, take)?;
-        let (has_one_name, is_constant) = (selector.has_one_name(), selector.at_ms.is_some());
-        Ok(Vector { plan: selector.plan(self.schema), has_one_name, is_constant })
+        let has_one_name = selector.has_one_name();
+        Ok(Vector { plan: selector.plan(self.schema), has_one_name })
     }
 
     /// What a function over a range reads.
@@ -183,8 +191,8 @@ impl Translator<'_> {
         match &expr.kind {
             ExprKind::Matrix(matrix) => {
                 let selector = self.range_selector(matrix)?;
-                let (has_one_name, is_constant) = (selector.has_one_name(), selector.at_ms.is_some());
-                Ok(Vector { plan: selector.plan(self.schema), has_one_name, is_constant })
+                let has_one_name = selector.has_one_name();
+                Ok(Vector { plan: selector.plan(self.schema), has_one_name })
             }
             ExprKind::Subquery(subquery) => self.subquery(subquery),
             _ => Err(Error::internal("the parser let something else stand for a range vector")),
@@ -201,13 +209,34 @@ impl Translator<'_> {
             Some(ast::Edges::Smoothed) => return Err(Error::unsupported("smoothed")),
             None => {}
         }
-        let at_ms = selector.at.map(|at| self.at_ms(at));
+        let at_ms = match selector.at {
+            Some(ast::At::Start | ast::At::End) if self.in_parameter => None,
+            at => at.map(|at| self.at_ms(at)),
+        };
         let mut matchers = selector.matchers.clone();
         // The name stands first in plans, wherever it stood in the text.
         matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
         let offset_ms = selector.offset.as_ref().map_or(Ok(0), fixed)?;
         let names_resets = self.names_resets == Some(true);
-        Ok(Selector { matchers, range_ms, take, offset_ms, at_ms, names_resets })
+        self.as_read(Selector { matchers, range_ms, take, offset_ms, at_ms, only_ms: None, names_resets })
+    }
+
+    /// Two places where Prometheus evaluates a selector with `@` at other times than it reads samples for, which
+    /// are those that the selector asks for: `timestamp` forgets the offset, and in an aggregation's parameter the
+    /// evaluation time goes on from `@` with every step.
+    fn as_read(&self, selector: Selector) -> Result<Selector> {
+        let Some(at_ms) = selector.at_ms else { return Ok(selector) };
+        let windows = Windows::new(self.grid(), selector.range_ms, selector.offset_ms, selector.at_ms);
+        let only_ms = Some(windows?.span_ms());
+        Ok(match selector.take {
+            Take::NewestTime if selector.offset_ms != 0 => Selector { offset_ms: 0, only_ms, ..selector },
+            Take::Newest if self.in_parameter && self.grid().steps() > 1 => {
+                let offset_ms =
+                    self.grid().start_ms().saturating_sub(at_ms).saturating_add(selector.offset_ms);
+                Selector { offset_ms, at_ms: None, only_ms, ..selector }
+            }
+            _ => selector,
+        })
     }
 
     /// A fixed evaluation time: also inside of a subquery the start and the end are those of the whole query.
@@ -219,25 +248,6 @@ impl Translator<'_> {
         }
     }
 
-    fn aggregate(&self, aggregate: &ast::Aggregate, span: Span) -> Result<Vector> {
-        let op = AggregateOp::from_name(aggregate.op.as_str())
-            .ok_or_else(|| Error::unsupported(aggregate.op.as_str()))?;
-        let param = aggregate.param.as_ref().map(Expr::unwrap_parens);
-        let position = position(param.map_or(aggregate.expr.span, |param| param.span));
-        // Of topk and bottomk Prometheus shows the whole expression.
-        let operand = super::translate::position(if op.keeps_series() { span } else { aggregate.expr.span });
-        let argument = param.map(|param| self.scalar(param)).transpose()?;
-        let (argument, scalar) = argument.map_or((ScalarArgument::None, None), Scalar::into_argument);
-        let input = self.vector(aggregate.expr.unwrap_parens())?;
-        let grouping = grouping(aggregate.without, &aggregate.grouping);
-        let keeps_names =
-            matches!(&grouping, Grouping::By(names) if names.iter().any(|name| name == METRIC_NAME));
-        let has_one_name = if op.keeps_series() { input.has_one_name } else { !keeps_names };
-        let plan =
-            Aggregate { op, grouping, argument, position, operand }.plan(input.plan, scalar, self.schema);
-        Ok(Vector { plan, has_one_name, is_constant: input.is_constant })
-    }
-
     /// After a construct that drops names: where they go at once and were not all the same, equal label sets may
     /// have come about.
     fn without_names(&self, vector: Vector, strict: bool) -> Vector {
@@ -245,14 +255,16 @@ impl Translator<'_> {
             return vector;
         }
         let plan = Unique { strict }.plan(vector.plan, self.schema);
-        Vector { plan, has_one_name: true, ..vector }
+        Vector { plan, has_one_name: true }
     }
 }
 
 /// Whether the rows of an instant query come in an order that its author asked for.
 fn is_ordered(expr: &Expr) -> bool {
     match &expr.unwrap_parens().kind {
-        ExprKind::Call(call) => matches!(call.function.name, "sort" | "sort_desc"),
+        ExprKind::Call(call) => {
+            matches!(call.function.name, "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc")
+        }
         ExprKind::Aggregate(aggregate) => {
             matches!(aggregate.op, ast::AggregateOp::Topk | ast::AggregateOp::Bottomk)
         }

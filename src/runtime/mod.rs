@@ -7,6 +7,8 @@ mod clock;
 mod dice;
 mod disk;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod limits;
 mod logs;
 mod metrics;

@@ -120,6 +120,27 @@ pub(super) fn put_double(out: &mut Vec<u8>, field: u64, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::fuzz::fuzz;
+
+    #[test]
+    fn hostile_messages_end_without_a_panic() {
+        let mut message = vec![5 << 3 | 5, 1, 0, 0, 0];
+        put_number(&mut message, 1, u64::MAX);
+        put_double(&mut message, 3, 1.5);
+        let inner = message.clone();
+        put_bytes(&mut message, 4000, &inner);
+        fuzz("protobuf", &[&message], &[], |message| {
+            let mut fields = Fields::new(message);
+            loop {
+                let before = fields.remaining();
+                match fields.next_field() {
+                    Ok(Some(_)) => assert!(fields.remaining() < before, "every field takes bytes"),
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        });
+    }
 
     #[test]
     fn fields_of_every_kind_come_back() {

@@ -90,27 +90,30 @@ impl Rows {
     }
 
     /// Lets `fill` write a row in place; it returns how many values it set, and a row without any is left out.
+    ///
+    /// # Errors
+    /// What `fill` says.
     pub(crate) fn push_with(
         &mut self,
         key: i32,
         drop_name: bool,
         words: &mut [u64],
-        fill: impl FnOnce(&mut [f64], &mut [u64]) -> usize,
-    ) -> bool {
+        fill: impl FnOnce(&mut [f64], &mut [u64]) -> Result<usize>,
+    ) -> Result<bool> {
         let steps = self.schema.grid().steps();
         let from = self.values.len();
         self.values.resize(from + steps, 0.0);
-        let set = fill(&mut self.values[from..], words);
+        let set = fill(&mut self.values[from..], words)?;
         if set == 0 {
             self.values.truncate(from);
-            return false;
+            return Ok(false);
         }
         self.finish_row(drop_name, (set < steps).then_some(&*words));
         match &mut self.labels {
             Labels::Shared(_, keys) => keys.push(key),
             Labels::Own(_) => unreachable!("these rows bring their labels"),
         }
-        true
+        Ok(true)
     }
 
     /// Adds a row whose labels are a key, with floats and histograms.

@@ -1,7 +1,7 @@
 //! `GridAggregate`: reads all partitions of its input itself, one task each with its own accumulators, and merges
 //! them in partition order. Its one output partition has a row a group (or the chosen series).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl GridAggregateExec {
         let values = argument.distinct();
         match self.aggregate.op {
             AggregateOp::Quantile => self.warn_quantile(values),
-            AggregateOp::TopK | AggregateOp::BottomK => return check_k(values),
+            AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => return check_k(values),
             _ => {}
         }
         Ok(())
@@ -199,6 +199,7 @@ impl Run {
                 parameter: argument.clone(),
                 histograms: None,
                 notes: BTreeSet::new(),
+                limited: BTreeMap::new(),
                 reservation: MemoryConsumer::new(name).register(context.memory_pool()),
             };
             fold.run(input, Yielder::new(self.exec.settings.clock), self.base.elapsed_compute().clone())
@@ -231,6 +232,8 @@ struct Fold {
     histograms: Option<Histograms>,
     /// What is to be said about native histograms.
     notes: BTreeSet<HistogramNote>,
+    /// Those of the series that `limitk` may choose.
+    limited: BTreeMap<u32, Vec<Cell>>,
     reservation: MemoryReservation,
 }
 
@@ -303,9 +306,23 @@ impl Fold {
                 }
                 self.accumulator.add(group, series, &Row { values, valid: Some(&words) });
             }
-            op @ (AggregateOp::Min | AggregateOp::Max | AggregateOp::Quantile) => {
+            op @ (AggregateOp::Min
+            | AggregateOp::Max
+            | AggregateOp::Quantile
+            | AggregateOp::Stddev
+            | AggregateOp::Stdvar) => {
                 self.notes.insert(HistogramNote::IgnoredInAggregation(op.name()));
                 self.accumulator.add(group, series, &floats);
+            }
+            AggregateOp::LimitK => {
+                let mut words = valid.map_or_else(|| bits::all(values.len()), <[u64]>::to_vec);
+                for (step, _) in cells {
+                    bits::set(&mut words, *step as usize);
+                }
+                if self.accumulator.add(group, series, &Row { values, valid: Some(&words) }) {
+                    self.limited.insert(series, cells.to_vec());
+                    self.series.push((view.labels(row).as_bytes().into(), view.drop_name(row)));
+                }
             }
             op @ (AggregateOp::TopK | AggregateOp::BottomK) => {
                 if cells.iter().any(|(step, _)| self.parameter.at(*step as usize) >= 1.0) {
@@ -329,6 +346,7 @@ impl Fold {
         let first = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
         self.series.extend(other.series);
         self.accumulator.merge(other.accumulator, &mapping, first);
+        self.limited.extend(other.limited.into_iter().map(|(series, cells)| (series + first, cells)));
         self.notes.extend(other.notes);
         if let Some(histograms) = other.histograms {
             let is_mean = self.aggregate.op == AggregateOp::Avg;
@@ -354,7 +372,14 @@ impl Fold {
         if op.keeps_series() {
             for chosen in self.accumulator.chosen() {
                 let (labels, drop_name) = &self.series[chosen.series as usize];
-                out.push(labels, *drop_name, &chosen.values, &chosen.valid)?;
+                let mut valid = chosen.valid;
+                let cells = self.limited.remove(&chosen.series).unwrap_or_default();
+                let cells: Vec<Cell> =
+                    cells.into_iter().filter(|(step, _)| bits::get(&valid, *step as usize)).collect();
+                for (step, _) in &cells {
+                    bits::clear(&mut valid, *step as usize);
+                }
+                out.push_mixed((labels, *drop_name), (&chosen.values, &valid), &cells)?;
             }
             self.say();
             return out.finish();

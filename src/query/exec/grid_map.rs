@@ -1,4 +1,5 @@
-//! `GridMap`: functions of one value, and operators between a vector and a scalar.
+//! `GridMap`: functions of one value, operators between a vector and a scalar, and `limit_ratio`: all that needs one row
+//! at a time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,22 +19,47 @@ use futures::StreamExt;
 
 use super::batch::{View, assemble};
 use super::error::inward;
-use super::native;
+use super::instant;
+use super::limit_ratio::{self, Ratio};
+use super::native::{self, Cell, Mapped};
 use super::operator::{ScalarInput, operator, partition_count, properties, stream};
 use crate::error::Result;
-use crate::model::time::ms_to_seconds;
 use crate::query::plan::{
-    Annotation, Annotations, DROP_NAME, GRID, GridSchema, InstantFunction, LABELS, ScalarBinary, ScalarOp,
-    StepScalar,
+    Annotation, Annotations, DROP_NAME, GRID, GridSchema, Instant, LABELS, ScalarBinary, ScalarOp, StepScalar,
 };
 
 /// What is computed.
 #[derive(Debug, Clone)]
 pub(crate) enum Map {
-    /// A function of the value.
-    Function(InstantFunction),
+    /// A function of the value and of scalars.
+    Function(Instant, Vec<ScalarInput>),
     /// An operator with a scalar.
     Binary(ScalarBinary, ScalarInput),
+    /// A choice of series.
+    Ratio(Ratio, ScalarInput),
+}
+
+impl Map {
+    /// The scalars that it needs.
+    fn scalars(&self) -> &[ScalarInput] {
+        match self {
+            Self::Function(_, scalars) => scalars,
+            Self::Binary(_, scalar) | Self::Ratio(_, scalar) => std::slice::from_ref(scalar),
+        }
+    }
+
+    /// The same over other operators for the scalars that are computed.
+    fn replace(&self, plans: &[Arc<dyn ExecutionPlan>]) -> Self {
+        match self {
+            Self::Function(function, scalars) => {
+                Self::Function(function.clone(), ScalarInput::replace_all(scalars, plans))
+            }
+            Self::Binary(binary, scalar) => {
+                Self::Binary(binary.clone(), scalar.replace(plans.first().cloned()))
+            }
+            Self::Ratio(ratio, scalar) => Self::Ratio(ratio.clone(), scalar.replace(plans.first().cloned())),
+        }
+    }
 }
 
 /// The operator; as many partitions as its input.
@@ -68,8 +94,9 @@ impl GridMapExec {
 impl DisplayAs for GridMapExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.map {
-            Map::Function(function) => write!(f, "GridMapExec: {}", function.name()),
+            Map::Function(function, _) => write!(f, "GridMapExec: {function}"),
             Map::Binary(binary, _) => write!(f, "GridMapExec: {binary}"),
+            Map::Ratio(..) => f.write_str("GridMapExec: limit_ratio"),
         }
     }
 }
@@ -78,11 +105,8 @@ impl ExecutionPlan for GridMapExec {
     operator!("GridMapExec");
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        let scalar = match &self.map {
-            Map::Function(_) => None,
-            Map::Binary(_, scalar) => scalar.plan(),
-        };
-        std::iter::once(&self.input).chain(scalar).collect()
+        let scalars = self.map.scalars().iter().filter_map(ScalarInput::plan);
+        std::iter::once(&self.input).chain(scalars).collect()
     }
 
     fn replace_children(
@@ -90,12 +114,7 @@ impl ExecutionPlan for GridMapExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let map = match &self.map {
-            Map::Function(function) => Map::Function(*function),
-            Map::Binary(binary, scalar) => {
-                Map::Binary(binary.clone(), scalar.replace(children.get(1).cloned()))
-            }
-        };
+        let map = self.map.replace(&children[1..]);
         Ok(Arc::new(Self::new(map, &children[0], &self.schema, &self.annotations)))
     }
 
@@ -105,15 +124,15 @@ impl ExecutionPlan for GridMapExec {
         let (map, schema) = (self.map.clone(), (self.schema.clone(), self.annotations.clone()));
         let state = (input, map, schema, context, base);
         let batches = futures::stream::try_unfold(state, async |(mut input, map, schema, context, base)| {
-            let scalar = match &map {
-                Map::Function(_) => None,
-                Map::Binary(_, scalar) => scalar.get(&context).await?,
-            };
+            let scalars = ScalarInput::get_all(map.scalars(), &context).await?;
+            if let Map::Ratio(ratio, _) = &map {
+                ratio.check(&scalars)?;
+            }
             // A batch may lose all its rows to a comparison.
             while let Some(batch) = input.next().await {
                 let batch = batch.map_err(inward)?;
                 let timer = base.elapsed_compute().timer();
-                let batch = apply(&map, scalar.as_ref(), &batch, &schema)?;
+                let batch = apply(&map, &scalars, &batch, &schema)?;
                 drop(timer);
                 if batch.num_rows() > 0 {
                     base.record_output(batch.num_rows());
@@ -129,7 +148,7 @@ impl ExecutionPlan for GridMapExec {
 
 fn apply(
     map: &Map,
-    scalar: Option<&StepScalar>,
+    scalars: &[StepScalar],
     batch: &RecordBatch,
     (schema, annotations): &(GridSchema, Annotations),
 ) -> Result<RecordBatch> {
@@ -141,17 +160,24 @@ fn apply(
     let values = &floats.values()[from..from + cells];
     let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
     let (mut out, mut nulls, drops_name) = match map {
-        Map::Function(InstantFunction::Statistic(_)) => {
-            (vec![0.0; cells], Some(NullBuffer::new_null(cells)), true)
+        Map::Function(function, _) => {
+            let out = instant::compute(function.function, scalars, values, schema.grid());
+            let has_results = |at: usize| instant::has_results(function.function, scalars, at % steps);
+            let nulls =
+                if (0..steps).all(has_results) { nulls } else { Some(also(nulls, cells, has_results)) };
+            (out, nulls, true)
         }
-        Map::Function(function) => (function_of(*function, values, schema), nulls, true),
         Map::Binary(binary, _) => {
-            let scalar = scalar.cloned().unwrap_or(StepScalar::Constant(f64::NAN));
-            let (out, nulls) = binary_of(binary, values, nulls, &scalar, steps);
+            let (out, nulls) = binary_of(binary, values, nulls, &scalars[0], steps);
             (out, nulls, binary.drops_name())
         }
+        Map::Ratio(ratio, _) => {
+            let places = ratio.places(batch);
+            let kept = |at: usize| limit_ratio::keeps(scalars[0].at(at % steps), places[at / steps]);
+            (values.to_vec(), Some(also(nulls, cells, kept)), false)
+        }
     };
-    let histograms = histograms_of(map, scalar, &View::of(batch), (&mut out, &mut nulls), annotations)?;
+    let histograms = histograms_of(map, scalars, batch, (&mut out, &mut nulls), annotations)?;
     if let Some(nulls) = &nulls {
         // A step without a value holds 0.0: sums count on it.
         for (value, valid) in out.iter_mut().zip(nulls.iter()) {
@@ -170,42 +196,41 @@ fn apply(
 /// The rows' native histograms, if they stay some; those that become floats go into the grid.
 fn histograms_of(
     map: &Map,
-    scalar: Option<&StepScalar>,
-    view: &View<'_>,
+    scalars: &[StepScalar],
+    batch: &RecordBatch,
     (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
     annotations: &Annotations,
 ) -> Result<Option<LargeBinaryArray>> {
+    let view = View::of(batch);
     if !view.has_histograms() {
         return Ok(None);
     }
     // What does not depend on the value is the same in every row.
     let floats = out[..out.len() / view.len().max(1)].to_vec();
-    native::map_rows(view, (out, nulls), |cells| match map {
-        Map::Function(function) => native::function_of(*function, cells, &floats),
+    let places = if let Map::Ratio(ratio, _) = map { ratio.places(batch) } else { Vec::new() };
+    native::map_rows(&view, (out, nulls), |row, cells| match map {
+        Map::Function(function, _) => native::function_of(function.function, cells, &floats),
         Map::Binary(binary, _) => {
-            let scalar = scalar.unwrap_or(&StepScalar::Constant(f64::NAN));
-            let mapped = native::scalar_of(binary, cells, scalar);
+            let mapped = native::scalar_of(binary, cells, &scalars[0]);
             if let Some(note) = mapped.note {
                 annotations.add(Annotation::Histogram(note, ""), binary.position);
             }
             mapped
         }
+        Map::Ratio(..) => {
+            let keeps = |(step, _): &Cell| limit_ratio::keeps(scalars[0].at(*step as usize), places[row]);
+            Mapped { cells: cells.into_iter().filter(keeps).collect(), ..Mapped::default() }
+        }
     })
 }
 
-fn function_of(function: InstantFunction, values: &[f64], schema: &GridSchema) -> Vec<f64> {
-    let each = |f: fn(f64) -> f64| values.iter().map(|value| f(*value)).collect();
-    match function {
-        InstantFunction::Abs => each(f64::abs),
-        InstantFunction::Ceil => each(f64::ceil),
-        InstantFunction::Floor => each(f64::floor),
-        InstantFunction::Negate => each(|value| -value),
-        InstantFunction::EvaluationTime => {
-            let times: Vec<f64> = schema.grid().times().map(ms_to_seconds).collect();
-            times.iter().copied().cycle().take(values.len()).collect()
-        }
-        InstantFunction::Statistic(_) => vec![f64::NAN; values.len()],
-    }
+/// The cells that have a value and pass a condition too.
+fn also(nulls: Option<NullBuffer>, cells: usize, passes: impl Fn(usize) -> bool) -> NullBuffer {
+    let kept = BooleanBuffer::collect_bool(cells, passes);
+    NullBuffer::new(match nulls {
+        Some(nulls) => &kept & nulls.inner(),
+        None => kept,
+    })
 }
 
 fn binary_of(
@@ -224,12 +249,7 @@ fn binary_of(
         let (vector, scalar) = (values[at], scalar.at(at % steps));
         if binary.scalar_left { op.holds(scalar, vector) } else { op.holds(vector, scalar) }
     };
-    let kept = BooleanBuffer::collect_bool(values.len(), holds);
-    let kept = match &nulls {
-        Some(nulls) => &kept & nulls.inner(),
-        None => kept,
-    };
-    (values.to_vec(), Some(NullBuffer::new(kept)))
+    (values.to_vec(), Some(also(nulls, values.len(), holds)))
 }
 
 fn arithmetic(

@@ -26,6 +26,38 @@ pub(crate) fn push_without_name(bytes: &mut Vec<u8>, labels: LabelsRef<'_>) {
     }
 }
 
+/// Appends the labels that the node above sees: without the name where it goes and goes at once.
+pub(crate) fn push_visible(
+    bytes: &mut Vec<u8>,
+    (labels, drop_name): (LabelsRef<'_>, bool),
+    immediate_names: bool,
+) {
+    if drop_name && immediate_names {
+        push_without_name(bytes, labels);
+    } else {
+        bytes.extend_from_slice(labels.as_bytes());
+    }
+}
+
+/// Appends the labels with one of them set anew, or left out where its value is empty.
+pub(crate) fn push_with(bytes: &mut Vec<u8>, labels: LabelsRef<'_>, name: &str, value: &str) {
+    // The name stands in front of all others.
+    let rank = |name: &str| name != METRIC_NAME;
+    let mut set = false;
+    for (own, own_value) in labels {
+        if !set && (rank(own), own) >= (rank(name), name) {
+            push_pair(bytes, name, value);
+            set = true;
+        }
+        if own != name {
+            push_pair(bytes, own, own_value);
+        }
+    }
+    if !set {
+        push_pair(bytes, name, value);
+    }
+}
+
 /// Appends the labels of the group that a series belongs to. `nameless`: the series' name is already gone.
 pub(crate) fn push_group(bytes: &mut Vec<u8>, labels: LabelsRef<'_>, grouping: &Grouping, nameless: bool) {
     for (name, value) in labels {
@@ -74,6 +106,27 @@ mod tests {
         let bytes = canonical(&[("__name__", "up")]);
         assert_eq!(in_output_order(LabelsRef::trusted(&bytes)).count(), 1);
         assert_eq!(in_output_order(LabelsRef::trusted(b"")).count(), 0);
+    }
+
+    #[test]
+    fn a_label_is_set_at_its_place() {
+        let bytes = canonical(&[("__name__", "up"), ("b", "1"), ("d", "2")]);
+        let set = |name, value| {
+            let mut out = Vec::new();
+            push_with(&mut out, LabelsRef::trusted(&bytes), name, value);
+            LabelsRef::trusted(&out).to_string()
+        };
+        assert_eq!(set("a", "x"), r#"{__name__="up", a="x", b="1", d="2"}"#);
+        assert_eq!(set("c", "x"), r#"{__name__="up", b="1", c="x", d="2"}"#);
+        assert_eq!(set("e", "x"), r#"{__name__="up", b="1", d="2", e="x"}"#);
+        assert_eq!(set("d", "x"), r#"{__name__="up", b="1", d="x"}"#);
+        assert_eq!(set("d", ""), r#"{__name__="up", b="1"}"#);
+        assert_eq!(set("__name__", ""), r#"{b="1", d="2"}"#);
+        assert_eq!(set("__name__", "down"), r#"{__name__="down", b="1", d="2"}"#);
+        assert_eq!(set("Z", "x"), r#"{__name__="up", Z="x", b="1", d="2"}"#);
+        let mut out = Vec::new();
+        push_with(&mut out, LabelsRef::trusted(b""), "__name__", "up");
+        assert_eq!(LabelsRef::trusted(&out).to_string(), r#"{__name__="up"}"#);
     }
 
     #[test]

@@ -16,17 +16,20 @@ use hashbrown::HashMap;
 use super::error::outward;
 use super::grid_aggregate::{GridAggregateExec, Settings};
 use super::grid_map::{GridMapExec, Map};
+use super::limit_ratio::Ratio;
 use super::operator::ScalarInput;
 use super::series_scan::SeriesScanExec;
 use super::small::{Small, SmallExec};
 use super::source::Source;
 use super::subquery::{SubqueryExec, Surroundings};
 use super::vector_match::VectorMatchExec;
+use super::whole::{Whole, WholeExec};
 use super::window::Fused;
 use crate::error::{Error, Result};
 use crate::query::plan::{
-    Aggregate, Annotations, GRID, GridSchema, Instant, Literal, Node, ScalarArgument, ScalarBinary, ScalarOf,
-    Selected, Selector, Sort, Subquery, Unique, VectorMatch, Window,
+    Absent, Aggregate, Annotations, CountValues, GRID, GridSchema, Histogram, Instant, LimitRatio, Literal,
+    Node, Relabel, ScalarArgument, ScalarBinary, ScalarOf, Selected, Selector, Sort, Subquery, Unique,
+    VectorMatch, Window,
 };
 use crate::runtime::Clock;
 
@@ -73,8 +76,21 @@ impl Lower {
             return Ok(Some(Arc::new(exec)));
         }
         if let Some(node) = Node::<Instant>::of(node) {
-            let map = Map::Function(node.parameters().0);
+            let instant = node.parameters().clone();
+            let scalars = scalar_inputs(&instant.arguments, inputs);
+            let map = Map::Function(instant, scalars);
             return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema, &self.annotations))));
+        }
+        if let Some(node) = Node::<LimitRatio>::of(node) {
+            let (annotations, position) = (self.annotations.clone(), node.parameters().position);
+            let ratio = Ratio { position, annotations, immediate_names: self.immediate_names };
+            let map = Map::Ratio(ratio, scalar_input(&node.parameters().ratio, inputs));
+            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema, &self.annotations))));
+        }
+        if let Some((what, arguments)) = whole_of(node) {
+            let scalars = scalar_inputs(arguments, inputs);
+            let exec = WholeExec::new(what, first(inputs)?, scalars, schema, self.settings());
+            return Ok(Some(Arc::new(exec)));
         }
         if let Some(node) = Node::<ScalarBinary>::of(node) {
             let binary = node.parameters().clone();
@@ -155,7 +171,7 @@ impl Lower {
 fn window(window: &Window, inputs: &[Plan]) -> Result<Plan> {
     let fused = Fused {
         function: window.function,
-        argument: scalar_input(&window.argument, inputs),
+        arguments: scalar_inputs(&window.arguments, inputs),
         position: window.position,
     };
     let over = first(inputs)?;
@@ -171,9 +187,27 @@ fn first(inputs: &[Plan]) -> Result<&Plan> {
     inputs.first().ok_or_else(|| Error::internal("an operator without an input"))
 }
 
+/// A node's only argument.
 fn scalar_input(argument: &ScalarArgument, inputs: &[Plan]) -> ScalarInput {
-    let plan = inputs.get(1).filter(|_| *argument == ScalarArgument::Input);
-    ScalarInput::new(argument, plan)
+    let is_input = matches!(argument, ScalarArgument::Input | ScalarArgument::InputAtStart);
+    ScalarInput::new(argument, inputs.get(1).filter(|_| is_input))
+}
+
+/// A node's arguments: the inputs behind the first are those that are not known.
+fn scalar_inputs(arguments: &[ScalarArgument], inputs: &[Plan]) -> Vec<ScalarInput> {
+    ScalarInput::all(arguments, inputs.get(1..).unwrap_or_default())
+}
+
+/// What needs all rows at once, with its arguments.
+fn whole_of(node: &dyn UserDefinedLogicalNode) -> Option<(Whole, &[ScalarArgument])> {
+    let absent = Node::<Absent>::of(node).map(|node| Whole::Absent(node.parameters().clone()));
+    let counts = || Node::<CountValues>::of(node).map(|node| Whole::CountValues(node.parameters().clone()));
+    let relabel = || Node::<Relabel>::of(node).map(|node| Whole::Relabel(node.parameters().clone()));
+    if let Some(what) = absent.or_else(counts).or_else(relabel) {
+        return Some((what, &[]));
+    }
+    let histogram = Node::<Histogram>::of(node)?.parameters();
+    Some((Whole::Histogram(histogram.clone()), &histogram.arguments))
 }
 
 /// The schema of a node of ours.
@@ -187,6 +221,11 @@ fn schema_of(node: &dyn UserDefinedLogicalNode) -> Option<&GridSchema> {
         .or_else(|| Node::<ScalarOf>::of(node).map(Node::grid_schema))
         .or_else(|| Node::<Sort>::of(node).map(Node::grid_schema))
         .or_else(|| Node::<Unique>::of(node).map(Node::grid_schema))
+        .or_else(|| Node::<Absent>::of(node).map(Node::grid_schema))
+        .or_else(|| Node::<CountValues>::of(node).map(Node::grid_schema))
+        .or_else(|| Node::<Histogram>::of(node).map(Node::grid_schema))
+        .or_else(|| Node::<LimitRatio>::of(node).map(Node::grid_schema))
+        .or_else(|| Node::<Relabel>::of(node).map(Node::grid_schema))
 }
 
 /// The selections that a plan needs, each once.

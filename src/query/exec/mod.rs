@@ -2,20 +2,29 @@
 
 mod aggregate;
 mod batch;
+mod buckets;
+mod count_values;
+mod date;
 mod error;
 mod grid_aggregate;
 mod grid_map;
 mod groups;
+mod histogram;
+mod instant;
 mod kernel;
 mod labels;
+mod limit_ratio;
 mod lower;
 mod native;
 mod operator;
+mod relabel;
 mod series_scan;
 mod small;
+mod sort;
 mod source;
 mod subquery;
 mod vector_match;
+mod whole;
 mod window;
 
 pub(crate) use batch::View;

@@ -118,6 +118,8 @@ impl Yielder {
 pub(crate) struct ScalarInput {
     known: Option<StepScalar>,
     plan: Option<Arc<dyn ExecutionPlan>>,
+    /// The value of the first step is that of all.
+    at_start: bool,
     computed: Arc<OnceCell<StepScalar>>,
 }
 
@@ -125,9 +127,20 @@ impl ScalarInput {
     pub(crate) fn new(argument: &ScalarArgument, plan: Option<&Arc<dyn ExecutionPlan>>) -> Self {
         let known = match argument {
             ScalarArgument::Known(value) => Some(value.clone()),
-            ScalarArgument::None | ScalarArgument::Input => None,
+            ScalarArgument::None | ScalarArgument::Input | ScalarArgument::InputAtStart => None,
         };
-        Self { known, plan: plan.map(Arc::clone), computed: Arc::default() }
+        let at_start = *argument == ScalarArgument::InputAtStart;
+        Self { known, plan: plan.map(Arc::clone), at_start, computed: Arc::default() }
+    }
+
+    /// The arguments of a node; `plans` compute those that are not known, in their order.
+    pub(crate) fn all(arguments: &[ScalarArgument], plans: &[Arc<dyn ExecutionPlan>]) -> Vec<Self> {
+        let mut plans = plans.iter();
+        let one = |argument: &ScalarArgument| match argument {
+            ScalarArgument::Input | ScalarArgument::InputAtStart => Self::new(argument, plans.next()),
+            ScalarArgument::None | ScalarArgument::Known(_) => Self::new(argument, None),
+        };
+        arguments.iter().map(one).collect()
     }
 
     /// The operator that computes it, if one does.
@@ -137,14 +150,29 @@ impl ScalarInput {
 
     /// The same argument over another operator.
     pub(crate) fn replace(&self, plan: Option<Arc<dyn ExecutionPlan>>) -> Self {
-        Self { known: self.known.clone(), plan, computed: Arc::default() }
+        Self { known: self.known.clone(), plan, at_start: self.at_start, computed: Arc::default() }
+    }
+
+    /// The same arguments over other operators.
+    pub(crate) fn replace_all(all: &[Self], plans: &[Arc<dyn ExecutionPlan>]) -> Vec<Self> {
+        let mut plans = plans.iter().cloned();
+        all.iter().map(|one| one.replace(one.plan.as_ref().and_then(|_| plans.next()))).collect()
+    }
+
+    /// The values of a node's arguments.
+    pub(crate) async fn get_all(all: &[Self], context: &Arc<TaskContext>) -> Result<Vec<StepScalar>> {
+        let mut values = Vec::with_capacity(all.len());
+        for one in all {
+            values.extend(one.get(context).await?);
+        }
+        Ok(values)
     }
 
     /// The value; `None` where the construct has no argument.
     pub(crate) async fn get(&self, context: &Arc<TaskContext>) -> Result<Option<StepScalar>> {
         if let Some(plan) = &self.plan {
             let value = self.computed.get_or_try_init(|| one_row(plan, context)).await?;
-            return Ok(Some(value.clone()));
+            return Ok(Some(if self.at_start { value.at_start() } else { value.clone() }));
         }
         Ok(self.known.clone())
     }

@@ -19,7 +19,7 @@ use super::error::outward;
 use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
 use super::native::{MixedRows, Points, Reach};
-use super::operator::{Yielder, operator, properties, stream};
+use super::operator::{ScalarInput, Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
 use super::window::Fused;
 use crate::error::{Error, Result};
@@ -68,11 +68,11 @@ impl SeriesScanExec {
         Self { fused: Some(fused), metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 
-    fn kind(&self, argument: Option<StepScalar>) -> Result<kernel::Kind> {
+    fn kind(&self, arguments: &[StepScalar]) -> Result<kernel::Kind> {
         Ok(match (self.selector.take, &self.fused) {
             (Take::Newest, None) => kernel::Kind::Newest,
             (Take::NewestTime, None) => kernel::Kind::NewestTime,
-            (Take::Range, Some(fused)) => kernel::Kind::Function(fused.function, argument),
+            (Take::Range, Some(fused)) => kernel::Kind::Function(fused.function, arguments.to_vec()),
             _ => return Err(Error::internal("a range vector was executed without its function")),
         })
     }
@@ -108,17 +108,17 @@ impl ExecutionPlan for SeriesScanExec {
     operator!("SeriesScanExec");
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.fused.as_ref().and_then(|fused| fused.argument.plan()).into_iter().collect()
+        self.fused.iter().flat_map(|fused| fused.arguments.iter().filter_map(ScalarInput::plan)).collect()
     }
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let Some(fused) = &self.fused else { return Ok(self) };
-        let argument = fused.argument.replace(children.pop());
-        Ok(Arc::new(self.fuse(Fused { argument, ..fused.clone() })))
+        let arguments = ScalarInput::replace_all(&fused.arguments, &children);
+        Ok(Arc::new(self.fuse(Fused { arguments, ..fused.clone() })))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -130,7 +130,7 @@ impl ExecutionPlan for SeriesScanExec {
             dictionary,
             kernel: None,
             mixed: MixedRows::default(),
-            argument: None,
+            arguments: Vec::new(),
             yielder: Yielder::new(self.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
             samples: MetricBuilder::new(&self.metrics).counter("samples", partition),
@@ -155,7 +155,7 @@ struct Partial {
     kernel: Option<Kernel>,
     /// For series with native histograms.
     mixed: MixedRows,
-    argument: Option<StepScalar>,
+    arguments: Vec<StepScalar>,
     yielder: Yielder,
     base: BaselineMetrics,
     samples: Count,
@@ -164,10 +164,10 @@ struct Partial {
 impl Partial {
     async fn start(&mut self) -> Result<Kernel> {
         if let Some(fused) = &self.scan.fused {
-            self.argument = fused.argument.get(&self.context).await?;
+            self.arguments = ScalarInput::get_all(&fused.arguments, &self.context).await?;
         }
         let selector = &self.scan.selector;
-        let kind = self.scan.kind(self.argument.clone())?;
+        let kind = self.scan.kind(&self.arguments)?;
         let grid = self.scan.schema.grid();
         Kernel::new(kind, grid, selector.range_ms, selector.offset_ms, selector.at_ms)
     }
@@ -197,19 +197,23 @@ impl Partial {
             let key = i32::try_from(index - self.first).map_err(|_| too_many_labels())?;
             let samples =
                 Samples { timestamps: series.timestamps, values: series.values, stale_at: series.stale_at };
-            let has_floats = if series.histogram_times.is_empty() {
-                let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
-                rows.push_with(key, drop_name, &mut words, fill)
+            let points =
+                Points { floats: samples, times: series.histogram_times, histograms: series.histograms };
+            let points = match self.scan.selector.only_ms {
+                Some(span) => points.within(span),
+                None => points,
+            };
+            let has_floats = if points.times.is_empty() {
+                let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&points.floats, out, valid);
+                rows.push_with(key, drop_name, &mut words, fill)?
             } else {
-                let (times, histograms) = (series.histogram_times, series.histograms);
-                let points = Points { floats: samples, times, histograms };
                 let row = (&mut rows, words.as_mut_slice());
                 self.mixed.push(&mut kernel, &points, row, (key, drop_name), &reach)?
             };
             if let Some(fused) = &self.scan.fused {
                 let metric = &self.scan.source.key(index).metric;
                 if has_floats {
-                    fused.warn(metric, self.argument.as_ref(), &words, &self.scan.annotations);
+                    fused.warn(metric, &self.arguments, &words, &self.scan.annotations);
                 }
                 fused.note(metric, self.mixed.notes(), &self.scan.annotations);
             }

@@ -1,6 +1,5 @@
 //! The small operators: literals, `scalar()`, sorting, and the check for equal label sets. All have one partition.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +20,7 @@ use super::kernel::bits;
 use super::labels::push_without_name;
 use super::native::Cell;
 use super::operator::{operator, properties, read_all, stream};
+use super::sort::sorted;
 use crate::error::{Error, Kind, Result};
 use crate::model::LabelsRef;
 use crate::query::plan::{GridSchema, Literal, ScalarOf, Sort, Unique};
@@ -138,32 +138,6 @@ fn for_each_row(
         }
     }
     Ok(())
-}
-
-/// Rows ordered by their value at the only step; NaN comes last in both directions.
-fn sorted(views: &[View<'_>], sort: &Sort, schema: &GridSchema) -> Result<RecordBatch> {
-    let mut order: Vec<(f64, usize, usize)> = Vec::new();
-    let mut words = Vec::new();
-    for (at, view) in views.iter().enumerate() {
-        for row in 0..view.len() {
-            let cells = view.row(row, &mut words);
-            if cells.is_valid(0) {
-                order.push((cells.values[0], at, row));
-            }
-        }
-    }
-    order.sort_by(|(a, ..), (b, ..)| match (a.is_nan(), b.is_nan()) {
-        (false, false) if sort.descending => b.partial_cmp(a).unwrap_or(Ordering::Equal),
-        (false, false) => a.partial_cmp(b).unwrap_or(Ordering::Equal),
-        (a, b) => a.cmp(&b),
-    });
-    let mut rows = Rows::new(schema, order.len());
-    for (_, at, row) in order {
-        let view = &views[at];
-        let Row { values, valid } = view.row(row, &mut words);
-        rows.push(view.labels(row).as_bytes(), view.drop_name(row), values, valid);
-    }
-    rows.finish()
 }
 
 /// Removes the names of the rows that drop them and brings equal label sets together.

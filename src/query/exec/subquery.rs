@@ -23,7 +23,7 @@ use super::batch::{Rows, View, batch_rows};
 use super::error::inward;
 use super::kernel::{self, Kernel, Samples, bits};
 use super::native::{Cell, MixedRows, Points, Reach};
-use super::operator::{Yielder, operator, partition_count, properties, stream};
+use super::operator::{ScalarInput, Yielder, operator, partition_count, properties, stream};
 use super::window::Fused;
 use crate::error::{Error, Result};
 use crate::model::{Histogram, METRIC_NAME, ResetHint};
@@ -114,7 +114,9 @@ impl ExecutionPlan for SubqueryExec {
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         let input = self.input.iter().map(|(input, _)| input);
-        input.chain(self.fused.as_ref().and_then(|fused| fused.argument.plan())).collect()
+        input
+            .chain(self.fused.iter().flat_map(|fused| fused.arguments.iter().filter_map(ScalarInput::plan)))
+            .collect()
     }
 
     fn replace_children(
@@ -122,15 +124,13 @@ impl ExecutionPlan for SubqueryExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let mut children = children.into_iter();
-        let input = match &self.input {
-            Some((_, schema)) => children.next().map(|input| (input, schema.clone())),
-            None => None,
-        };
+        let scalars = usize::from(self.input.is_some()).min(children.len());
+        let input = self.input.as_ref().zip(children.first());
+        let input = input.map(|((_, schema), input)| (Arc::clone(input), schema.clone()));
         let new = Self::new(self.node.clone(), input, &self.schema, self.surroundings.clone());
         let Some(fused) = &self.fused else { return Ok(Arc::new(new)) };
-        let argument = fused.argument.replace(children.next());
-        Ok(Arc::new(new.fuse(Fused { argument, ..fused.clone() })))
+        let arguments = ScalarInput::replace_all(&fused.arguments, &children[scalars..]);
+        Ok(Arc::new(new.fuse(Fused { arguments, ..fused.clone() })))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -144,7 +144,7 @@ impl ExecutionPlan for SubqueryExec {
             times: inner.grid().times().collect(),
             batch: None,
             kernel: None,
-            argument: None,
+            arguments: Vec::new(),
             scratch: Scratch::default(),
             mixed: MixedRows::default(),
             yielder: Yielder::new(self.surroundings.clock),
@@ -171,7 +171,7 @@ struct Partial {
     /// A batch of the input, and its next row.
     batch: Option<(RecordBatch, usize)>,
     kernel: Option<Kernel>,
-    argument: Option<StepScalar>,
+    arguments: Vec<StepScalar>,
     scratch: Scratch,
     /// For rows with native histograms.
     mixed: MixedRows,
@@ -221,8 +221,8 @@ impl Scratch {
 impl Partial {
     async fn start(&mut self) -> Result<Kernel> {
         let fused = self.exec.fused()?;
-        self.argument = fused.argument.get(&self.context).await?;
-        let kind = kernel::Kind::Function(fused.function, self.argument.clone());
+        self.arguments = ScalarInput::get_all(&fused.arguments, &self.context).await?;
+        let kind = kernel::Kind::Function(fused.function, self.arguments.clone());
         let Subquery { range_ms, offset_ms, at_ms, .. } = self.exec.node;
         Kernel::new(kind, self.exec.schema.grid(), range_ms, offset_ms, at_ms)
     }
@@ -277,7 +277,7 @@ impl Partial {
             let key = i32::try_from(view.key(at)).expect("a key came from 32 bits");
             let has_floats = if points.times.is_empty() {
                 let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&points.floats, out, valid);
-                output.push_with(key, drop_name, &mut valid, fill)
+                output.push_with(key, drop_name, &mut valid, fill)?
             } else {
                 let Subquery { range_ms, offset_ms, at_ms, .. } = exec.node;
                 let reach =
@@ -288,7 +288,7 @@ impl Partial {
             let metric = view.labels(at).get(METRIC_NAME).filter(|_| !name_is_gone).unwrap_or("");
             let annotations = &exec.surroundings.annotations;
             if has_floats {
-                fused.warn(metric, self.argument.as_ref(), &valid, annotations);
+                fused.warn(metric, &self.arguments, &valid, annotations);
             }
             fused.note(metric, self.mixed.notes(), annotations);
             drop(timer);

@@ -8,7 +8,7 @@ use crate::query::plan::{Annotation, Annotations, HistogramNote, Position, StepS
 #[derive(Debug, Clone)]
 pub(crate) struct Fused {
     pub(crate) function: WindowFunction,
-    pub(crate) argument: ScalarInput,
+    pub(crate) arguments: Vec<ScalarInput>,
     pub(crate) position: Position,
 }
 
@@ -17,7 +17,7 @@ impl Fused {
     pub(crate) fn warn(
         &self,
         metric: &str,
-        argument: Option<&StepScalar>,
+        arguments: &[StepScalar],
         valid: &[u64],
         annotations: &Annotations,
     ) {
@@ -25,7 +25,7 @@ impl Fused {
         if self.function.wants_counter() && !metric.is_empty() && !counts {
             annotations.add(Annotation::NotACounter(metric), self.position);
         }
-        if let Some(argument) = argument.filter(|_| self.function == WindowFunction::Quantile) {
+        if let Some(argument) = arguments.first().filter(|_| self.function == WindowFunction::Quantile) {
             self.warn_quantile(argument, valid, annotations);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Aggregate {
     pub(crate) op: AggregateOp,
     /// Over which groups.
     pub(crate) grouping: Grouping,
-    /// k of topk and bottomk, the quantile of quantile.
+    /// k of topk, bottomk and limitk, the quantile of quantile.
     pub(crate) argument: ScalarArgument,
     /// Where the argument stands, for warnings.
     pub(crate) position: Position,
@@ -47,12 +47,68 @@ impl Aggregate {
     }
 }
 
+impl fmt::Display for Grouping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, names) = match self {
+            Self::By(names) => ("by", names),
+            Self::Without(names) => ("without", names),
+        };
+        write!(f, "{word} ({})", names.join(", "))
+    }
+}
+
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, names) = match &self.grouping {
-            Grouping::By(names) => ("by", names),
-            Grouping::Without(names) => ("without", names),
-        };
-        write!(f, "{}{} {word} ({})", self.op.name(), self.argument, names.join(", "))
+        write!(f, "{}{} {}", self.op.name(), self.argument, self.grouping)
+    }
+}
+
+/// `count_values`: how often each value occurs; the value becomes a label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CountValues {
+    /// That label.
+    pub(crate) label: String,
+    /// Over which groups, of the series that have the label already.
+    pub(crate) grouping: Grouping,
+}
+
+impl CountValues {
+    /// The plan.
+    pub(crate) fn plan(self, vector: LogicalPlan, schema: &GridSchema) -> LogicalPlan {
+        Node::plan("PromCountValues", self, vec![vector], schema)
+    }
+}
+
+impl fmt::Display for CountValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.label, self.grouping)
+    }
+}
+
+/// `limit_ratio`: a share of all series, chosen by the hash of their labels. Groups make no difference.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LimitRatio {
+    /// The share; below 0 those that the share 1 + ratio leaves out.
+    pub(crate) ratio: ScalarArgument,
+    /// Where it stands, for warnings.
+    pub(crate) position: Position,
+}
+
+impl LimitRatio {
+    /// The plan.
+    pub(crate) fn plan(
+        self,
+        vector: LogicalPlan,
+        scalar: Option<LogicalPlan>,
+        schema: &GridSchema,
+    ) -> LogicalPlan {
+        let inputs = std::iter::once(vector).chain(scalar).collect();
+        Node::plan("PromLimitRatio", self, inputs, schema)
+    }
+}
+
+impl fmt::Display for LimitRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ratio{}", self.ratio)
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum WindowFunction {
     Delta,
     /// Per-second increase of a counter between the last two samples.
     Irate,
+    /// Difference of the last two samples.
+    Idelta,
     /// How often a counter went down.
     Resets,
     /// How often the value changed.
@@ -26,14 +28,34 @@ pub(crate) enum WindowFunction {
     Max,
     /// Number of samples.
     Count,
+    /// Oldest sample.
+    First,
     /// Newest sample.
     Last,
     /// Interpolated quantile of the samples.
     Quantile,
     /// Population standard deviation of the samples.
     Stddev,
+    /// Population variance of the samples.
+    Stdvar,
+    /// Median of the distances from the median.
+    MedianDeviation,
     /// 1 where there is a sample.
     Present,
+    /// Time of the oldest sample, seconds.
+    TimeOfFirst,
+    /// Time of the newest sample, seconds.
+    TimeOfLast,
+    /// Time of the last of the largest samples, seconds.
+    TimeOfMax,
+    /// Time of the last of the smallest samples, seconds.
+    TimeOfMin,
+    /// Slope of the regression line, per second.
+    Deriv,
+    /// The regression line so many seconds after the evaluation time.
+    PredictLinear,
+    /// Smoothed value, by Holt's method with two factors.
+    Smooth,
 }
 
 impl WindowFunction {
@@ -43,11 +65,12 @@ impl WindowFunction {
     }
 
     /// All of them, in no meaningful order.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Rate,
         Self::Increase,
         Self::Delta,
         Self::Irate,
+        Self::Idelta,
         Self::Resets,
         Self::Changes,
         Self::Sum,
@@ -55,10 +78,20 @@ impl WindowFunction {
         Self::Min,
         Self::Max,
         Self::Count,
+        Self::First,
         Self::Last,
         Self::Quantile,
         Self::Stddev,
+        Self::Stdvar,
+        Self::MedianDeviation,
         Self::Present,
+        Self::TimeOfFirst,
+        Self::TimeOfLast,
+        Self::TimeOfMax,
+        Self::TimeOfMin,
+        Self::Deriv,
+        Self::PredictLinear,
+        Self::Smooth,
     ];
 
     /// The name in a query.
@@ -68,6 +101,7 @@ impl WindowFunction {
             Self::Increase => "increase",
             Self::Delta => "delta",
             Self::Irate => "irate",
+            Self::Idelta => "idelta",
             Self::Resets => "resets",
             Self::Changes => "changes",
             Self::Sum => "sum_over_time",
@@ -75,16 +109,27 @@ impl WindowFunction {
             Self::Min => "min_over_time",
             Self::Max => "max_over_time",
             Self::Count => "count_over_time",
+            Self::First => "first_over_time",
             Self::Last => "last_over_time",
             Self::Quantile => "quantile_over_time",
             Self::Stddev => "stddev_over_time",
+            Self::Stdvar => "stdvar_over_time",
+            Self::MedianDeviation => "mad_over_time",
             Self::Present => "present_over_time",
+            Self::TimeOfFirst => "ts_of_first_over_time",
+            Self::TimeOfLast => "ts_of_last_over_time",
+            Self::TimeOfMax => "ts_of_max_over_time",
+            Self::TimeOfMin => "ts_of_min_over_time",
+            Self::Deriv => "deriv",
+            Self::PredictLinear => "predict_linear",
+            Self::Smooth => "double_exponential_smoothing",
         }
     }
 
-    /// Whether the result is no longer the metric: all but `last_over_time`, which only looks back further.
+    /// Whether the result is no longer the metric: all but `first_over_time` and `last_over_time`, which only look
+    /// back further.
     pub(crate) fn drops_name(self) -> bool {
-        self != Self::Last
+        !matches!(self, Self::First | Self::Last)
     }
 
     /// Whether Prometheus says so when the metric's name does not look like a counter's.
@@ -93,73 +138,7 @@ impl WindowFunction {
     }
 }
 
-/// What is computed from each value alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum InstantFunction {
-    /// `abs`
-    Abs,
-    /// `ceil`
-    Ceil,
-    /// `floor`
-    Floor,
-    /// Unary minus.
-    Negate,
-    /// `timestamp` of anything but a selector: the evaluation time.
-    EvaluationTime,
-    /// A number of a native histogram; floats have none.
-    Statistic(Statistic),
-}
-
-impl InstantFunction {
-    /// The name in a query or in EXPLAIN.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Abs => "abs",
-            Self::Ceil => "ceil",
-            Self::Floor => "floor",
-            Self::Negate => "-",
-            Self::EvaluationTime => "timestamp",
-            Self::Statistic(function) => function.name(),
-        }
-    }
-}
-
-/// What is computed from each native histogram alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Statistic {
-    /// Number of observations.
-    Count,
-    /// Their sum.
-    Sum,
-    /// Their mean.
-    Avg,
-    /// Their standard deviation, estimated from the buckets.
-    Stddev,
-    /// Their variance, estimated from the buckets.
-    Stdvar,
-}
-
-impl Statistic {
-    /// The function of a name in a query.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Count, Self::Sum, Self::Avg, Self::Stddev, Self::Stdvar]
-            .into_iter()
-            .find(|function| function.name() == name)
-    }
-
-    /// The name in a query.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Count => "histogram_count",
-            Self::Sum => "histogram_sum",
-            Self::Avg => "histogram_avg",
-            Self::Stddev => "histogram_stddev",
-            Self::Stdvar => "histogram_stdvar",
-        }
-    }
-}
-
-/// Arithmetic and comparison between a vector and a scalar or between scalars.
+/// Arithmetic and comparison between a vector and a scalar or between scalars; and two functions of two scalars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum ScalarOp {
     Add,
@@ -175,6 +154,10 @@ pub(crate) enum ScalarOp {
     Less,
     GreaterOrEqual,
     LessOrEqual,
+    /// `max_of`
+    MaxOf,
+    /// `min_of`
+    MinOf,
 }
 
 impl ScalarOp {
@@ -194,6 +177,8 @@ impl ScalarOp {
             Self::Less => "<",
             Self::GreaterOrEqual => ">=",
             Self::LessOrEqual => "<=",
+            Self::MaxOf => "max_of",
+            Self::MinOf => "min_of",
         }
     }
 
@@ -234,6 +219,8 @@ impl ScalarOp {
             Self::Mod => left % right,
             Self::Pow => go_pow(left, right),
             Self::Atan2 => left.atan2(right),
+            Self::MaxOf => go_max(left, right),
+            Self::MinOf => go_min(left, right),
             comparison => f64::from(u8::from(comparison.holds(left, right))),
         }
     }
@@ -242,6 +229,25 @@ impl ScalarOp {
 /// Go's `math.Pow`: C's `pow`, which Rust's `powf` calls.
 fn go_pow(base: f64, exponent: f64) -> f64 {
     base.powf(exponent)
+}
+
+/// Go's `math.Max`: NaN wins over all but +Inf, and 0 over -0.
+#[expect(clippy::float_cmp, reason = "the two zeros are equal")]
+pub(crate) fn go_max(left: f64, right: f64) -> f64 {
+    if left == f64::INFINITY || right == f64::INFINITY {
+        f64::INFINITY
+    } else if left.is_nan() || right.is_nan() {
+        f64::NAN
+    } else if left > right || left == right && right.is_sign_negative() {
+        left
+    } else {
+        right
+    }
+}
+
+/// Go's `math.Min`: NaN wins over all but -Inf, and -0 over 0.
+pub(crate) fn go_min(left: f64, right: f64) -> f64 {
+    -go_max(-left, -right)
 }
 
 /// How series become one.
@@ -265,6 +271,12 @@ pub(crate) enum AggregateOp {
     BottomK,
     /// Interpolated quantile over the series.
     Quantile,
+    /// Population standard deviation over the series.
+    Stddev,
+    /// Population variance over the series.
+    Stdvar,
+    /// Any k series.
+    LimitK,
 }
 
 impl AggregateOp {
@@ -274,7 +286,7 @@ impl AggregateOp {
     }
 
     /// All of them, in no meaningful order.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Sum,
         Self::Avg,
         Self::Min,
@@ -284,6 +296,9 @@ impl AggregateOp {
         Self::TopK,
         Self::BottomK,
         Self::Quantile,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::LimitK,
     ];
 
     /// The name in a query.
@@ -298,11 +313,14 @@ impl AggregateOp {
             Self::TopK => "topk",
             Self::BottomK => "bottomk",
             Self::Quantile => "quantile",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::LimitK => "limitk",
         }
     }
 
     /// Whether the result is series of the input, not one series a group.
     pub(crate) fn keeps_series(self) -> bool {
-        matches!(self, Self::TopK | Self::BottomK)
+        matches!(self, Self::TopK | Self::BottomK | Self::LimitK)
     }
 }

@@ -9,6 +9,8 @@ pub(crate) enum HistogramNote {
     MixedRange,
     /// A group with both.
     MixedGroup,
+    /// A classic and a native histogram of the same labels.
+    ClassicAndNative,
     /// `rate` of a gauge.
     NotACounter,
     /// `delta` of a counter.
@@ -23,6 +25,12 @@ pub(crate) enum HistogramNote {
     IgnoredInAggregation(&'static str),
     /// A function that takes floats only, over a range with both.
     IgnoredInRange,
+    /// A quantile above all buckets, because of NaN observations.
+    QuantileIsNan,
+    /// A quantile with NaN observations.
+    QuantileIsSkewed,
+    /// A fraction with NaN observations.
+    FractionWithoutNan,
     /// Hints that contradict each other.
     ResetsCollide(Operation),
     /// Custom bounds that were brought together.
@@ -55,6 +63,7 @@ impl HistogramNote {
         match self {
             Self::MixedRange
             | Self::MixedGroup
+            | Self::ClassicAndNative
             | Self::NotACounter
             | Self::NotAGauge
             | Self::MixedSchemas
@@ -63,6 +72,9 @@ impl HistogramNote {
             Self::Types(..)
             | Self::IgnoredInAggregation(_)
             | Self::IgnoredInRange
+            | Self::QuantileIsNan
+            | Self::QuantileIsSkewed
+            | Self::FractionWithoutNan
             | Self::BoundsReconciled(_) => false,
         }
     }
@@ -71,11 +83,17 @@ impl HistogramNote {
     pub(super) fn write(self, f: &mut fmt::Formatter<'_>, metric: &str) -> fmt::Result {
         let kind = if self.is_warning() { "warning" } else { "info" };
         write!(f, "PromQL {kind}: ")?;
+        // Some texts name the metric only where there is one.
+        let named = |f: &mut fmt::Formatter<'_>, text: &str| {
+            f.write_str(text)?;
+            if metric == "\"\"" { Ok(()) } else { write!(f, " for metric name {metric}") }
+        };
         match self {
             Self::MixedRange => {
                 write!(f, "encountered a mix of histograms and floats for metric name {metric}")
             }
             Self::MixedGroup => f.write_str("encountered a mix of histograms and floats for aggregation"),
+            Self::ClassicAndNative => named(f, "vector contains a mix of classic and native histograms"),
             Self::NotACounter => write!(f, "this native histogram metric is not a counter: {metric}"),
             Self::NotAGauge => write!(f, "this native histogram metric is not a gauge: {metric}"),
             Self::MixedSchemas => write!(
@@ -95,6 +113,17 @@ impl HistogramNote {
                 f,
                 "ignored histograms in a range containing both floats and histograms for metric name {metric}"
             ),
+            Self::QuantileIsNan => {
+                named(f, "input to histogram_quantile has NaN observations, result is NaN")
+            }
+            Self::QuantileIsSkewed => {
+                named(f, "input to histogram_quantile has NaN observations, result is skewed higher")
+            }
+            Self::FractionWithoutNan => {
+                let text =
+                    "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+                named(f, text)
+            }
             Self::ResetsCollide(how) => write!(f, "conflicting counter resets during histogram {how}"),
             Self::BoundsReconciled(how) => {
                 write!(f, "mismatched custom buckets were reconciled during {how}")

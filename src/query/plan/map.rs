@@ -1,31 +1,14 @@
-//! What is computed from each value alone: instant functions, and operators between a vector and a scalar.
+//! Operators between a vector and a scalar.
 
 use std::fmt;
 
 use datafusion::logical_expr::LogicalPlan;
 
 use super::annotation::Position;
-use super::function::{InstantFunction, ScalarOp};
+use super::function::ScalarOp;
 use super::node::Node;
 use super::scalar::ScalarArgument;
 use super::schema::GridSchema;
-
-/// A function of one value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Instant(pub(crate) InstantFunction);
-
-impl Instant {
-    /// The plan.
-    pub(crate) fn plan(self, input: LogicalPlan, schema: &GridSchema) -> LogicalPlan {
-        Node::plan("PromFunction", self, vec![input], schema)
-    }
-}
-
-impl fmt::Display for Instant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name())
-    }
-}
 
 /// A vector and a scalar (or two scalars, of which one is the "vector").
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -32,6 +32,12 @@ impl StepScalar {
         }
     }
 
+    /// The value at the first step, at every step.
+    #[must_use]
+    pub(crate) fn at_start(&self) -> Self {
+        Self::Constant(self.at(0))
+    }
+
     /// Two scalars combined step by step.
     #[must_use]
     pub(crate) fn zip(&self, other: &Self, apply: impl Fn(f64, f64) -> f64) -> Self {
@@ -98,15 +104,17 @@ impl std::fmt::Display for StepScalar {
     }
 }
 
-/// A scalar argument of a node: none, known, or the node's last input.
+/// A scalar argument of a node: none, known, or an input of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ScalarArgument {
     /// The construct has none.
     None,
     /// Known while planning.
     Known(StepScalar),
-    /// One row of the last input.
+    /// One row of an input.
     Input,
+    /// The first value of that row at every step: an argument of what is evaluated once for all steps.
+    InputAtStart,
 }
 
 impl std::fmt::Display for ScalarArgument {
@@ -115,6 +123,7 @@ impl std::fmt::Display for ScalarArgument {
             Self::None => Ok(()),
             Self::Known(value) => write!(f, " {value}"),
             Self::Input => f.write_str(" scalar"),
+            Self::InputAtStart => f.write_str(" scalar at the first step"),
         }
     }
 }

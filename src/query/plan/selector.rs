@@ -26,6 +26,8 @@ pub(crate) struct Selector {
     pub(crate) at_ms: Option<i64>,
     /// Native histograms come with their counter resets named: where only counts and sums are wanted of them.
     pub(crate) names_resets: bool,
+    /// Samples outside of this span (first and last timestamp, ms) are not seen, even where a window holds them.
+    pub(crate) only_ms: Option<(i64, i64)>,
 }
 
 /// What a selector gives to the node above.
@@ -67,7 +69,8 @@ impl Selector {
     /// `Invalid` when a window leaves 64-bit milliseconds.
     pub(crate) fn selected(&self, schema: &GridSchema) -> Result<Selected> {
         let windows = Windows::new(schema.grid(), self.range_ms, self.offset_ms, self.at_ms)?;
-        Ok(Selected { matchers: self.matchers.clone(), span_ms: windows.span_ms() })
+        let span_ms = self.only_ms.unwrap_or_else(|| windows.span_ms());
+        Ok(Selected { matchers: self.matchers.clone(), span_ms })
     }
 }
 
@@ -86,8 +89,11 @@ impl fmt::Display for Selector {
         if self.offset_ms != 0 {
             write!(f, " offset={}", format_duration(self.offset_ms))?;
         }
-        match self.at_ms {
-            Some(at) => write!(f, " at={at}ms"),
+        if let Some(at) = self.at_ms {
+            write!(f, " at={at}ms")?;
+        }
+        match self.only_ms {
+            Some((first, last)) => write!(f, " only={first}ms..{last}ms"),
             None => Ok(()),
         }
     }

@@ -42,9 +42,12 @@ impl fmt::Display for ScalarOf {
     }
 }
 
-/// `sort` and `sort_desc` of an instant query; NaN comes last in both.
+/// The order of an instant query; by value NaN comes last in both directions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Sort {
+    /// By these labels in natural order (`sort_by_label`), and by all of them where they are equal; by value
+    /// without.
+    pub(crate) labels: Option<Vec<String>>,
     /// Largest first.
     pub(crate) descending: bool,
 }
@@ -58,7 +61,11 @@ impl Sort {
 
 impl fmt::Display for Sort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.descending { "descending" } else { "ascending" })
+        f.write_str(if self.descending { "descending" } else { "ascending" })?;
+        match &self.labels {
+            Some(labels) => write!(f, " by {}", labels.join(", ")),
+            None => Ok(()),
+        }
     }
 }
 

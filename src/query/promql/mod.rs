@@ -12,8 +12,10 @@ pub(in crate::query) mod ast;
 mod check;
 pub(in crate::query) mod duration;
 pub(in crate::query) mod functions;
+mod json;
 mod lexer;
 mod parser;
+mod pretty;
 mod print;
 mod quote;
 mod span;
@@ -33,6 +35,9 @@ use crate::model::Matcher;
 
 pub(in crate::query) use ast::Expr;
 pub(in crate::query) use duration::resolve as resolve_durations;
+pub(in crate::query) use json::to_json;
+pub(in crate::query) use pretty::pretty;
+pub(in crate::query) use quote::quote;
 pub(in crate::query) use span::Span;
 
 /// The longest query, in bytes. Everything that grows with the text is bounded by it.

@@ -138,26 +138,41 @@ fn write_offset(f: &mut Formatter<'_>, offset: Option<&Duration>) -> fmt::Result
 
 impl Display for Subquery {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}:", self.expr, self.range)?;
-        if let Some(step) = &self.step {
-            step.fmt(f)?;
-        }
-        f.write_char(']')?;
-        write_at(f, self.at)?;
-        write_offset(f, self.offset.as_ref())
+        write!(f, "{}{}", self.expr, self.tail())
+    }
+}
+
+impl Subquery {
+    /// What stands behind the inner expression.
+    pub(super) fn tail(&self) -> impl Display {
+        fmt::from_fn(|f| {
+            write!(f, "[{}:", self.range)?;
+            if let Some(step) = &self.step {
+                step.fmt(f)?;
+            }
+            f.write_char(']')?;
+            write_at(f, self.at)?;
+            write_offset(f, self.offset.as_ref())
+        })
     }
 }
 
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.left, self.op.as_str())?;
-        if self.returns_bool {
-            f.write_str(" bool")?;
-        }
-        if let Some(matching) = &self.matching {
-            matching.fmt(f)?;
-        }
-        write!(f, " {}", self.right)
+        write!(f, "{} {} {}", self.left, self.middle(), self.right)
+    }
+}
+
+impl Binary {
+    /// What stands between the operands.
+    pub(super) fn middle(&self) -> impl Display {
+        fmt::from_fn(|f| {
+            f.write_str(self.op.as_str())?;
+            if self.returns_bool {
+                f.write_str(" bool")?;
+            }
+            self.matching.as_ref().map_or(Ok(()), |matching| matching.fmt(f))
+        })
     }
 }
 
@@ -196,17 +211,26 @@ impl Display for Matching {
 
 impl Display for Aggregate {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.without || !self.grouping.is_empty() {
-            f.write_str(if self.without { " without (" } else { " by (" })?;
-            write_labels(f, &self.grouping)?;
-            f.write_str(") ")?;
-        }
-        f.write_char('(')?;
+        write!(f, "{}(", self.head())?;
         if let Some(param) = &self.param {
             write!(f, "{param}, ")?;
         }
         write!(f, "{})", self.expr)
+    }
+}
+
+impl Aggregate {
+    /// What stands in front of the arguments.
+    pub(super) fn head(&self) -> impl Display {
+        fmt::from_fn(|f| {
+            f.write_str(self.op.as_str())?;
+            if self.without || !self.grouping.is_empty() {
+                f.write_str(if self.without { " without (" } else { " by (" })?;
+                write_labels(f, &self.grouping)?;
+                f.write_str(") ")?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -205,6 +205,7 @@ fn tell_twins_apart(ast: &mut Statement) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::fuzz::fuzz;
 
     fn names(sql: &str) -> Vec<String> {
         let statement = SqlStatement::split(sql).expect("tokens").remove(0);
@@ -235,5 +236,62 @@ mod tests {
         assert_eq!(kind("SELECT 1 FROM a b c"), Some(Kind::Syntax));
         let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
         assert_eq!(kind(&deep), Some(Kind::Limit));
+    }
+
+    #[test]
+    fn hostile_statements_are_refused_and_no_panics() {
+        const WORDS: [&str; 34] = [
+            "(",
+            ")",
+            "'",
+            "\"",
+            ";",
+            ",",
+            ".",
+            "*",
+            "::int",
+            " AND ",
+            " NOT ",
+            " IN (",
+            "$1",
+            "--",
+            "/*",
+            "*/",
+            "$$",
+            "E'\\",
+            "U&'",
+            " JOIN ",
+            " ON ",
+            " OVER (",
+            "ARRAY[",
+            "CASE ",
+            " END",
+            "SELECT ",
+            " FROM ",
+            "1e9",
+            "INTERVAL '1'",
+            "pg_catalog.",
+            "::regclass",
+            "= ANY(",
+            " UNION ",
+            "WITH a AS (",
+        ];
+        let seeds = [
+            "SELECT job, sum(value) AS s FROM up WHERE timestamp > now() - INTERVAL '1 hour' GROUP BY 1 ORDER BY s",
+            "WITH a AS (SELECT 1) SELECT 'b'::text, ARRAY[1,2] FROM a JOIN LATERAL (SELECT $1) c ON true; SELECT 2",
+            "SELECT c.relname, 'up'::regclass FROM pg_catalog.pg_class c WHERE c.oid = ANY(current_schemas(true))",
+        ];
+        let parser = Parser::new();
+        fuzz("sql", &seeds.map(str::as_bytes), &WORDS, |input| {
+            let text = String::from_utf8_lossy(input);
+            let read = SqlStatement::split(&text)
+                .and_then(|all| all.iter().try_for_each(|one| parser.parse(one).map(|_| ())));
+            if let Err(error) = &read {
+                let kind = error.kind();
+                let expected = [Kind::Syntax, Kind::Limit, Kind::ReadOnly, Kind::Unsupported, Kind::Invalid];
+                assert!(expected.contains(&kind), "{text:?}: {error}");
+            }
+            read.is_ok()
+        });
     }
 }

@@ -6,6 +6,7 @@ use super::super::plan::{
 };
 use super::super::promql::Span;
 use super::super::promql::ast::{self, BinaryOp};
+use super::constant::is_step_invariant;
 use super::{Scalar, Translator, Value, Vector, grouping, position};
 use crate::error::{Error, Result};
 use crate::model::METRIC_NAME;
@@ -16,7 +17,7 @@ impl Translator<'_> {
         if !unary.negative {
             return Ok(value);
         }
-        let negated = |plan| Instant(InstantFunction::Negate).plan(plan, self.schema);
+        let negated = |plan| Instant::of(InstantFunction::Negate).plan(plan, Vec::new(), self.schema);
         Ok(match value {
             Value::Scalar(Scalar::Known(known)) => {
                 let negative = known.zip(&StepScalar::Constant(0.0), |value, _| -value);
@@ -68,7 +69,8 @@ impl Translator<'_> {
         let matching = expr.matching.as_ref();
         let matching = matching.ok_or_else(|| Error::internal("two vectors without their matching"))?;
         let fill = [matching.fill_left, matching.fill_right].map(|fill| fill.map(StepScalar::Constant));
-        let is_constant = left.is_constant && right.is_constant;
+        // A comparison or an operation that is the same at every step is evaluated at one only.
+        let is_constant = is_step_invariant(&expr.left) && is_step_invariant(&expr.right);
         let has_one_name = match (op, &matching.cardinality) {
             (PairOp::Scalar { op, return_bool }, _) if return_bool || !op.is_comparison() => true,
             (PairOp::Or, _) => false,
@@ -90,10 +92,10 @@ impl Translator<'_> {
             position: position(span),
         };
         let plan = node.plan(left.plan, right.plan, self.schema);
-        Ok(Vector { plan, has_one_name: has_one_name && !copies_name, is_constant })
+        Ok(Vector { plan, has_one_name: has_one_name && !copies_name })
     }
 
-    fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
+    pub(super) fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
         // A comparison between scalars always has `bool`; the grammar sees to it.
         let binary = |scalar, scalar_left| ScalarBinary {
             op,
@@ -117,12 +119,11 @@ impl Translator<'_> {
     }
 
     fn vector_scalar(&self, binary: &ScalarBinary, vector: Vector, scalar: Scalar) -> Vector {
-        let is_fixed = matches!(scalar, Scalar::Known(StepScalar::Constant(_)));
         let (scalar, input) = scalar.into_argument();
         let binary = ScalarBinary { scalar, ..binary.clone() };
         let drops_name = binary.drops_name();
         let plan = binary.plan(vector.plan, input, self.schema);
-        let vector = Vector { plan, is_constant: vector.is_constant && is_fixed, ..vector };
+        let vector = Vector { plan, ..vector };
         if drops_name { self.without_names(vector, false) } else { vector }
     }
 }

@@ -9,12 +9,11 @@ impl Translator<'_> {
     /// A subquery as a range vector.
     pub(super) fn subquery(&self, subquery: &ast::Subquery) -> Result<Vector> {
         let (node, inner) = self.inner(subquery)?;
-        let is_constant = node.at_ms.is_some();
         let Some((vector, _)) = inner else {
-            return Ok(Vector { plan: node.plan(None, self.schema), has_one_name: true, is_constant });
+            return Ok(Vector { plan: node.plan(None, self.schema), has_one_name: true });
         };
         let plan = node.plan(Some(vector.plan), self.schema);
-        Ok(Vector { plan, has_one_name: vector.has_one_name, is_constant })
+        Ok(Vector { plan, has_one_name: vector.has_one_name })
     }
 
     /// The node, and the expression on its own grid, unless that has no step.

@@ -249,6 +249,7 @@ fn levels_of(bytes: &[u8], rows: usize) -> Result<Vec<bool>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::fuzz::fuzz;
 
     #[test]
     fn split_streams_come_together_at_every_length() {
@@ -261,21 +262,17 @@ mod tests {
 
     #[test]
     fn hostile_pages_are_errors_and_no_panics() {
-        let mut state = 1u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33).to_le_bytes()[0]
-        };
-        for _ in 0..20_000 {
-            let bytes: Vec<u8> = (0..usize::from(next()) / 4).map(|_| next()).collect();
-            let rows = usize::from(next());
-            if let Ok(values) = delta_binary_packed(&bytes, rows) {
-                assert_eq!(values.len(), rows);
-            }
-            if let Ok(levels) = levels_of(&bytes, rows) {
-                assert_eq!(levels.len(), rows);
-            }
-        }
+        // Rows, then a page: of one value; of a run of levels.
+        let seeds: [&[u8]; 2] = [&[1, 0x80, 1, 4, 1, 2], &[5, 10, 1]];
+        fuzz("page", &seeds, &[], |input| {
+            let Some((rows, bytes)) = input.split_first() else { return false };
+            let rows = usize::from(*rows);
+            let values = delta_binary_packed(bytes, rows).map(|values| values.len());
+            let levels = levels_of(bytes, rows).map(|levels| levels.len());
+            assert!(values.as_ref().is_ok_and(|len| *len == rows) || values.is_err(), "{values:?}");
+            assert!(levels.as_ref().is_ok_and(|len| *len == rows) || levels.is_err(), "{levels:?}");
+            values.is_ok() || levels.is_ok()
+        });
     }
 
     #[test]

@@ -441,7 +441,8 @@ impl<'a> Input<'a> {
                 return Err(damaged("a page is shorter than its header"));
             }
             pages.push(PageEntry { offset, length, raw, header, crc });
-            offset += u64::from(length);
+            let end = offset.checked_add(u64::from(length));
+            offset = end.ok_or_else(|| damaged("a page lies behind the end of any file"))?;
         }
         Ok(ColumnPages { encoding, codec, pages })
     }
@@ -450,6 +451,7 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::fuzz::fuzz;
 
     fn sample() -> Directory {
         let extent = Extent { offset: 5, length: 6, crc: 7 };
@@ -497,6 +499,16 @@ mod tests {
     }
 
     #[test]
+    fn hostile_directories_are_errors_and_no_panics() {
+        let whole = sample().encode();
+        fuzz("index_directory", &[&whole[..whole.len() - 4]], &[], |bytes| {
+            let crc = crc32c::crc32c(bytes).to_le_bytes();
+            Directory::decode(&[bytes, &crc].concat()).is_ok()
+        });
+        fuzz("index_pages", &[&section().encode()], &[], |bytes| PageSection::decode(bytes).is_ok());
+    }
+
+    #[test]
     fn a_directory_that_contradicts_itself_is_refused() {
         let mut unsorted = sample();
         unsorted.chunks.swap(0, 1);
@@ -510,18 +522,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_page_section_reads_back() -> Result<()> {
+    fn section() -> PageSection {
         let page = |offset, length| PageEntry { offset, length, raw: 80, header: 20, crc: 3 };
         let column =
             |encoding, codec| ColumnPages { encoding, codec, pages: vec![page(4, 50), page(54, 60)] };
-        let section = PageSection {
+        PageSection {
             columns: [
                 column(PageEncoding::DeltaBinaryPacked, PageCodec::Zstd),
                 column(PageEncoding::ByteStreamSplit, PageCodec::Zstd),
                 column(PageEncoding::Plain, PageCodec::None),
             ],
-        };
+        }
+    }
+
+    #[test]
+    fn a_page_section_reads_back() -> Result<()> {
+        let section = section();
         assert_eq!(PageSection::decode(&section.encode())?, section);
         assert!(PageSection::decode(&section.encode()[1..]).is_err());
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::RwLock;
 
 use super::*;
 use crate::model::{Handle, Labels, MetricType, Timestamps};
+use crate::runtime::fuzz::fuzz;
 use crate::runtime::{Clock, Fault};
 
 struct Bench {
@@ -297,4 +298,29 @@ fn metadata_travels_and_foreign_segments_are_refused() {
     let (mut wal, _) = Wal::open(bench.disk.clone(), &dir(), 1).unwrap();
     let error = wal.replay_segment(1, true).unwrap_err();
     assert!(error.to_string().contains("another WAL directory") && error.get("file").is_some(), "{error}");
+}
+
+/// Bodies as they come from behind their checksum, which chance alone never passes.
+#[test]
+fn hostile_bodies_are_errors_and_no_panics() {
+    let bench = Bench::new(2);
+    let mut batch = bench.batch(&[0, 1], 7, 1.5);
+    let labels = Labels::from_pairs([("job", "j")]).expect("labels of a test");
+    let key = crate::model::SeriesKey { metric: "m".into(), labels };
+    let definitions = [Definition { reference: 0, key }];
+    let (mut shared, mut each, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
+    record::write_samples(&mut shared, &bench.tenant, &definitions, Rows { batch: &batch, only: None });
+    batch.timestamps = Timestamps::Each(vec![7, 8]);
+    record::write_samples(&mut each, &bench.tenant, &[], Rows { batch: &batch, only: None });
+    batch.metadata = vec![MetricMetadata {
+        metric: "m".into(),
+        kind: MetricType::Counter,
+        help: "h".into(),
+        unit: "s".into(),
+    }];
+    record::write_metadata(&mut metadata, &bench.tenant, &batch);
+    fuzz("wal_record", &[&shared, &each, &metadata], &[], |body| {
+        assert!(record::Header::parse(body).is_none(), "no body looks like a record");
+        record::read_samples(body).is_ok() | record::read_metadata(body).is_ok()
+    });
 }

@@ -43,6 +43,8 @@ enum Kind {
     Huge,
     /// One sample in all.
     Single,
+    /// Buckets of classic histograms, which nearly always grow with their bound; the same times for all.
+    Bucket,
 }
 
 const fn metric(
@@ -56,7 +58,7 @@ const fn metric(
 }
 
 /// The metrics. An empty label value is an absent label.
-pub(super) static METRICS: [Metric; 15] = [
+pub(super) static METRICS: [Metric; 17] = [
     metric(
         "requests_total",
         &[("code", &["200", "500"]), ("instance", &["0", "1", "2"]), ("job", &["api", "web"])],
@@ -78,6 +80,15 @@ pub(super) static METRICS: [Metric; 15] = [
     metric("tiny", &[("id", &["1", "2"])], 1e-299, true, Kind::Tiny),
     metric("huge", &[("id", &["1", "2", "3"])], 1.7e308, true, Kind::Huge),
     metric("single", &[("id", &["1", "2"])], 1e3, true, Kind::Single),
+    metric(
+        "latency_bucket",
+        &[("job", &["api", "web"]), ("le", &["0.1", "0.5", "1", "2.5", "+Inf"])],
+        1e6,
+        false,
+        Kind::Bucket,
+    ),
+    // Not sorted, equal, missing and malformed bounds.
+    metric("odd_bucket", &[("le", &["-1", "0", "1", "1.0", "x", "+Inf", ""])], 1e6, false, Kind::Bucket),
 ];
 
 /// A series as it is sent.
@@ -97,6 +108,7 @@ pub(super) fn all(dice: &mut Dice) -> Vec<Series> {
             labels.sort_unstable();
             let mut samples = match metric.kind {
                 Kind::Counter => counter(dice, number),
+                Kind::Bucket => bucket(dice, number),
                 kind => gauge(dice, kind, number),
             };
             samples.retain(|(time, _)| *time <= START_MS + LENGTH_MS);
@@ -190,6 +202,21 @@ fn gauge(dice: &mut Dice, kind: Kind, number: usize) -> Vec<(i64, f64)> {
         if matches!((kind, number), (Kind::Ending, 1)) && time > middle {
             break;
         }
+    }
+    samples
+}
+
+/// A bucket of two histograms of five buckets; now and then it is behind the bucket below.
+fn bucket(dice: &mut Dice, number: usize) -> Vec<(i64, f64)> {
+    const SHARES: [f64; 5] = [0.1, 0.35, 0.35, 0.8, 1.0];
+    let (share, scale) = (SHARES[number % 5], if number < 5 { 1.0 } else { 3.0 });
+    let mut samples = Vec::new();
+    for at in 0..LENGTH_MS / 15_000 {
+        // A restart in the middle.
+        let since = if at < 120 { at } else { at - 120 };
+        let observations = f64::from(i32::try_from(since * 7).expect("small")) * scale;
+        let behind = if dice.percent(2) { 0.5 } else { 1.0 };
+        samples.push((START_MS + at * 15_000, (observations * share * behind).floor()));
     }
     samples
 }

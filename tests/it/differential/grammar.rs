@@ -4,6 +4,8 @@
 //! where sums may cancel, relative to the sum of what went in. Operators that jump (`ceil`, `%`, a comparison, the
 //! choice of `topk`) get only operands that are settled to the last bit.
 
+mod functions;
+
 use super::data::{LENGTH_MS, METRICS, Metric, START_MS};
 use super::dice::Dice;
 
@@ -158,7 +160,8 @@ impl Grammar<'_> {
             0 => Term::new(format!("{}{}", self.name_and_matchers().0, self.range().0), 0.0),
             1 => Term::new("\"a text\"".to_owned(), 0.0),
             2..=4 => self.scalar(3),
-            5..=7 => self.sorted(),
+            5 | 6 => self.sorted(),
+            7 => self.sorted_by_label(),
             8..=11 => self.top(2),
             _ => self.vector(3),
         }
@@ -194,7 +197,8 @@ impl Grammar<'_> {
         if depth == 0 {
             return self.instant_selector();
         }
-        match self.dice.below(34) {
+        match self.dice.below(46) {
+            34.. => self.function(depth - 1),
             26..=29 => self.matched(depth - 1),
             30..=32 => self.over_subquery(depth - 1),
             0..=2 => self.instant_selector(),
@@ -238,11 +242,7 @@ impl Grammar<'_> {
 
     fn timestamp(&mut self, depth: usize) -> Term {
         let depth = if self.dice.percent(60) { 0 } else { depth };
-        let mut inner = self.vector(depth);
-        // Not asked: see the list of Prometheus' own mistakes.
-        while inner.text.contains(" @ ") && inner.text.contains(" offset ") {
-            inner = self.instant_selector();
-        }
+        let inner = self.vector(depth);
         let parentheses = self.dice.percent(20);
         let inner = if parentheses { parenthesized(&inner.text) } else { inner.text };
         Term::new(format!("timestamp({inner})"), 2e9)
@@ -320,7 +320,7 @@ impl Grammar<'_> {
         let (before, after, _) = self.grouping();
         let (bound, body) = (inner.bound, &inner.text);
         if op == "quantile" {
-            let quantile = if inner.text.contains(" @ ") { "0.25" } else { self.quantile() };
+            let quantile = if self.dice.percent(70) { self.quantile() } else { self.fixed_quantile() };
             let text = format!("quantile{before}({quantile}, {body}){after}");
             return inner.summed(text, bound, bound);
         }
@@ -346,11 +346,8 @@ impl Grammar<'_> {
             let text = format!("{} + {scalar}", inner.text);
             inner = inner.with_text(text);
         }
-        let mut k =
+        let k =
             *self.dice.pick(&["1", "2", "3", "5", "0", "-1", "2.7", "100", "scalar(count(level))", "1e30"]);
-        if inner.text.contains(" @ ") && k.starts_with("scalar") {
-            k = "2";
-        }
         let (before, after, order) = self.grouping();
         let text = format!("{op}{before}({k}, {}){after}", inner.text);
         Term { order, ..inner.with_text(text) }
@@ -506,6 +503,17 @@ impl Grammar<'_> {
             "NaN",
             "scalar(switch{host=\"b\"})",
             "time() % 2 / 2",
+        ];
+        self.dice.pick::<&str>(&QUANTILES)
+    }
+
+    /// A parameter with `@`, which Prometheus does not look through as it does elsewhere.
+    fn fixed_quantile(&mut self) -> &'static str {
+        const QUANTILES: [&str; 4] = [
+            "scalar(switch{host=\"b\"} @ start())",
+            "scalar(switch{host=\"c\"} @ 1700001500)",
+            "scalar(switch{host=\"d\"} @ 1700000900 offset 2m)",
+            "scalar(avg_over_time(switch{host=\"b\"}[5m] @ end()))",
         ];
         self.dice.pick::<&str>(&QUANTILES)
     }

@@ -3,7 +3,9 @@
 //! Every partition has its own [`Accumulator`]; they are merged afterwards, so an accumulator is something that
 //! can be merged in any order: compensated sums, not running means of a fixed order.
 
+mod deviation;
 mod extreme;
+mod limit;
 mod quantile;
 mod sums;
 #[cfg(test)]
@@ -42,6 +44,10 @@ pub(crate) enum Accumulator {
     Quantile(quantile::Quantiles),
     /// `topk` and `bottomk`
     Top(top::Top),
+    /// `stddev` and `stdvar`
+    Deviation(deviation::Deviations),
+    /// `limitk`
+    Limit(limit::Limit),
 }
 
 impl Accumulator {
@@ -57,11 +63,14 @@ impl Accumulator {
             AggregateOp::Quantile => Self::Quantile(quantile::Quantiles::new(steps, parameter.clone())),
             AggregateOp::TopK => Self::Top(top::Top::new(steps, parameter, true)),
             AggregateOp::BottomK => Self::Top(top::Top::new(steps, parameter, false)),
+            AggregateOp::Stddev => Self::Deviation(deviation::Deviations::new(steps, true)),
+            AggregateOp::Stdvar => Self::Deviation(deviation::Deviations::new(steps, false)),
+            AggregateOp::LimitK => Self::Limit(limit::Limit::new(steps, parameter)),
         }
     }
 
     /// Takes a row into a group; group ids are dense, a new one is one more than the largest so far. Returns
-    /// whether the row itself may be part of the answer (topk, bottomk), where `series` is its id.
+    /// whether the row itself may be part of the answer (topk, bottomk, limitk), where `series` is its id.
     pub(crate) fn add(&mut self, group: usize, series: u32, row: &Row<'_>) -> bool {
         match self {
             Self::Sum(sums) => sums.add(group, row),
@@ -69,7 +78,9 @@ impl Accumulator {
             Self::Count(counts) => counts.add(group, row),
             Self::Extreme(extremes) => extremes.add(group, row),
             Self::Quantile(quantiles) => quantiles.add(group, row),
+            Self::Deviation(deviations) => deviations.add(group, row),
             Self::Top(top) => return top.add(group, series, row),
+            Self::Limit(limit) => return limit.add(group, series, row),
         }
         false
     }
@@ -83,11 +94,13 @@ impl Accumulator {
             (Self::Extreme(own), Self::Extreme(other)) => own.merge(&other, groups),
             (Self::Quantile(own), Self::Quantile(other)) => own.merge(other, groups),
             (Self::Top(own), Self::Top(other)) => own.merge(&other, groups, series),
+            (Self::Deviation(own), Self::Deviation(other)) => own.merge(&other, groups),
+            (Self::Limit(own), Self::Limit(other)) => own.merge(&other, groups, series),
             _ => unreachable!("all partitions of one aggregation have the same operation"),
         }
     }
 
-    /// Writes one group's result; a step without a value gets 0.0 and a clear bit. Not for topk and bottomk.
+    /// Writes one group's result; a step without a value gets 0.0 and a clear bit. Not for topk, bottomk and limitk.
     pub(crate) fn finish(&mut self, group: usize, out: &mut [f64], valid: &mut [u64]) {
         match self {
             Self::Sum(sums) => sums.finish(group, out, valid),
@@ -95,14 +108,16 @@ impl Accumulator {
             Self::Count(counts) => counts.finish(group, out, valid),
             Self::Extreme(extremes) => extremes.finish(group, out, valid),
             Self::Quantile(quantiles) => quantiles.finish(group, out, valid),
-            Self::Top(_) => unreachable!("topk and bottomk give back series, not groups"),
+            Self::Deviation(deviations) => deviations.finish(group, out, valid),
+            Self::Top(_) | Self::Limit(_) => unreachable!("these give back series, not groups"),
         }
     }
 
-    /// The chosen series of topk and bottomk: groups in order, in each the best first.
+    /// The chosen series of topk and bottomk (groups in order, in each the best first) and of limitk.
     pub(crate) fn chosen(&self) -> Vec<Chosen> {
         match self {
             Self::Top(top) => top.chosen(),
+            Self::Limit(limit) => limit.chosen(),
             _ => Vec::new(),
         }
     }
@@ -116,6 +131,8 @@ impl Accumulator {
             Self::Extreme(extremes) => extremes.bytes(),
             Self::Quantile(quantiles) => quantiles.bytes(),
             Self::Top(top) => top.bytes(),
+            Self::Deviation(deviations) => deviations.bytes(),
+            Self::Limit(limit) => limit.bytes(),
         }
     }
 }

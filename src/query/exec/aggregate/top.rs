@@ -195,6 +195,6 @@ impl Group {
     clippy::cast_sign_loss,
     reason = "negative k is 0, too large saturates"
 )]
-fn whole(k: f64) -> usize {
+pub(super) fn whole(k: f64) -> usize {
     k.max(0.0) as usize
 }

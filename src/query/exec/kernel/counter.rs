@@ -1,4 +1,4 @@
-//! Counter functions: rate, increase and delta (extrapolated), irate, resets, changes.
+//! Counter functions: rate, increase and delta (extrapolated), irate and idelta, resets, changes.
 //!
 //! Source of the extrapolation: Prometheus 3.14, `promql/functions.go`, `extrapolatedRate`. What depends on the
 //! timestamps alone is computed once per timeline; a series then costs one difference and a few multiplications
@@ -172,6 +172,16 @@ pub(super) fn irate(edges: &Edges, samples: &Samples<'_>, out: &mut [f64], valid
             let increase = if now < before { now } else { now - before };
             *out = increase / ms_to_seconds(samples.timestamps[high - 1] - samples.timestamps[high - 2]);
         }
+    }
+    bits::fill(valid, lows.len(), |step| highs[step] > lows[step] + 1)
+}
+
+/// The difference of the last two samples of each window.
+pub(super) fn idelta(edges: &Edges, values: &[f64], out: &mut [f64], valid: &mut [u64]) -> usize {
+    let (lows, highs) = (edges.lows(), edges.highs());
+    for (step, out) in out.iter_mut().enumerate() {
+        let (low, high) = (lows[step] as usize, highs[step] as usize);
+        *out = if high > low + 1 { values[high - 1] - values[high - 2] } else { 0.0 };
     }
     bits::fill(valid, lows.len(), |step| highs[step] > lows[step] + 1)
 }

@@ -1,4 +1,5 @@
-//! The instant selector: the newest sample within the lookback, unless a stale marker is newer.
+//! The instant selector: the newest sample within the lookback, unless a stale marker is newer. And the newest of
+//! the best samples of a window.
 
 use super::Samples;
 use super::bits;
@@ -36,4 +37,15 @@ pub(super) fn newest(
         }
     }
     bits::count(valid)
+}
+
+/// The index of the last value that beats or equals all before; NaN is beaten by everything.
+pub(super) fn best(values: &[f64], beats: impl Fn(f64, f64) -> bool) -> usize {
+    let mut found = 0;
+    for (at, value) in values.iter().enumerate() {
+        if beats(*value, values[found]) || values[found].is_nan() {
+            found = at;
+        }
+    }
+    found
 }

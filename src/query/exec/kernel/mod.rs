@@ -17,12 +17,15 @@ mod latest;
 pub(crate) mod oracle;
 pub(crate) mod order;
 mod quantile;
+mod regression;
 mod slide;
+mod smooth;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::edges::Edges;
 use crate::error::Result;
+use crate::model::time::{count_to_f64, ms_to_seconds};
 use crate::query::plan::{Grid, StepScalar, WindowFunction, Windows};
 
 /// One series' samples: timestamps ascending and unique (ms), with their values, and its stale markers.
@@ -34,6 +37,22 @@ pub(crate) struct Samples<'a> {
     pub(crate) stale_at: &'a [i64],
 }
 
+impl Samples<'_> {
+    /// Those between two times, both included.
+    pub(crate) fn within(&self, (first, last): (i64, i64)) -> Self {
+        let inside = |timestamps: &[i64]| {
+            let from = timestamps.partition_point(|t| *t < first);
+            from..timestamps.partition_point(|t| *t <= last).max(from)
+        };
+        let (samples, stale) = (inside(self.timestamps), inside(self.stale_at));
+        Self {
+            timestamps: &self.timestamps[samples.clone()],
+            values: &self.values[samples],
+            stale_at: &self.stale_at[stale],
+        }
+    }
+}
+
 /// What one selector computes from a series.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
@@ -41,8 +60,8 @@ pub(crate) enum Kind {
     Newest,
     /// Its time in seconds.
     NewestTime,
-    /// A function over the samples of the window; the number is its scalar argument, if it has one.
-    Function(WindowFunction, Option<StepScalar>),
+    /// A function over the samples of the window, with its scalar arguments.
+    Function(WindowFunction, Vec<StepScalar>),
 }
 
 /// A selector's kernel with its scratch memory; one per partition of a scan.
@@ -54,6 +73,7 @@ pub(crate) struct Kernel {
     sums: slide::Scratch<compensated::Sum>,
     extremes: slide::Scratch<f64>,
     quantile: quantile::Quantile,
+    grid: Grid,
     steps: usize,
     repeat: bool,
 }
@@ -78,6 +98,7 @@ impl Kernel {
             sums: slide::Scratch::default(),
             extremes: slide::Scratch::default(),
             quantile: quantile::Quantile::default(),
+            grid: *grid,
             steps: grid.steps(),
             repeat: at_ms.is_some(),
         })
@@ -90,44 +111,76 @@ impl Kernel {
 
     /// Computes one series into `out` (one value a step) and `valid` (one bit a step); returns the number of
     /// values.
-    pub(crate) fn run(&mut self, samples: &Samples<'_>, out: &mut [f64], valid: &mut [u64]) -> usize {
+    ///
+    /// # Errors
+    /// `Execution` where an argument is not allowed at a step that has samples.
+    pub(crate) fn run(&mut self, samples: &Samples<'_>, out: &mut [f64], valid: &mut [u64]) -> Result<usize> {
         assert_eq!(out.len(), self.steps);
         assert_eq!(samples.timestamps.len(), samples.values.len());
-        if !self.repeat {
-            return self.fill(samples, out, valid);
+        if self.follows_steps() {
+            return self.each_step(samples, out, valid);
         }
-        if let Kind::Function(WindowFunction::Quantile, Some(StepScalar::PerStep(_))) = &self.kind {
-            return self.quantile_at(samples, out, valid);
+        if !self.repeat {
+            return Ok(self.fill(samples, out, valid));
         }
         let mut one = [0.0];
         let mut bit = [0];
         self.fill(samples, &mut one, &mut bit);
         out.fill(one[0]);
         let steps = self.steps;
-        bits::fill(valid, steps, |_| bit[0] == 1)
+        Ok(bits::fill(valid, steps, |_| bit[0] == 1))
     }
 
-    /// `quantile_over_time(scalar(…), x[5m] @ t)`: one window, another quantile at every step.
-    fn quantile_at(&mut self, samples: &Samples<'_>, out: &mut [f64], valid: &mut [u64]) -> usize {
-        self.edges.plan(samples.timestamps);
-        let Kind::Function(_, Some(StepScalar::PerStep(parameters))) = &self.kind else { return 0 };
-        let window = &samples.values[self.edges.range(0)];
-        for (value, parameter) in out.iter_mut().zip(parameters.iter()) {
-            *value = if window.is_empty() { 0.0 } else { self.quantile.of(*parameter, window) };
+    /// Whether the result depends on the step in another way than by its window.
+    fn follows_steps(&self) -> bool {
+        match &self.kind {
+            Kind::Function(WindowFunction::PredictLinear | WindowFunction::Smooth, _) => true,
+            Kind::Function(WindowFunction::Quantile, arguments) => {
+                self.repeat && matches!(arguments.as_slice(), [StepScalar::PerStep(_)])
+            }
+            _ => false,
         }
-        bits::fill(valid, self.steps, |_| !window.is_empty())
+    }
+
+    /// Step by step, each with its own arguments and evaluation time; with `@` all have one window.
+    fn each_step(&mut self, samples: &Samples<'_>, out: &mut [f64], valid: &mut [u64]) -> Result<usize> {
+        self.edges.plan(samples.timestamps);
+        valid.fill(0);
+        out.fill(0.0);
+        for (step, out) in out.iter_mut().enumerate() {
+            let window = self.edges.range(if self.repeat { 0 } else { step });
+            let (timestamps, values) = (&samples.timestamps[window.clone()], &samples.values[window]);
+            if values.is_empty() {
+                continue;
+            }
+            let Kind::Function(function, arguments) = &self.kind else { continue };
+            let argument = |at: usize| arguments[at].at(step);
+            let value = match function {
+                WindowFunction::PredictLinear => {
+                    let time_ms = self.grid.time(step);
+                    regression::predict(timestamps, values, time_ms, argument(0))
+                }
+                WindowFunction::Smooth => smooth::smooth(values, argument(0), argument(1))?,
+                _ => Some(self.quantile.of(argument(0), values)),
+            };
+            if let Some(value) = value {
+                *out = value;
+                bits::set(valid, step);
+            }
+        }
+        Ok(bits::count(valid))
     }
 
     fn fill(&mut self, samples: &Samples<'_>, out: &mut [f64], valid: &mut [u64]) -> usize {
         let changed = self.edges.plan(samples.timestamps);
         let edges = &self.edges;
-        let function = match &self.kind {
+        let (function, arguments) = match &self.kind {
             Kind::Newest => return latest::newest(edges, samples, out, valid, |at| samples.values[at]),
             Kind::NewestTime => {
-                let seconds = |at: usize| crate::model::time::ms_to_seconds(samples.timestamps[at]);
+                let seconds = |at: usize| ms_to_seconds(samples.timestamps[at]);
                 return latest::newest(edges, samples, out, valid, seconds);
             }
-            Kind::Function(function, _) => *function,
+            Kind::Function(function, arguments) => (*function, arguments),
         };
         let values = samples.values;
         match function {
@@ -138,26 +191,42 @@ impl Kernel {
                 return self.counter.extrapolated(edges, values, function, out, valid);
             }
             WindowFunction::Irate => return counter::irate(edges, samples, out, valid),
+            WindowFunction::Idelta => return counter::idelta(edges, values, out, valid),
+            WindowFunction::Deriv => return regression::deriv(edges, samples, out, valid),
             WindowFunction::Resets => self.counter.resets(edges, values, out),
             WindowFunction::Changes => self.counter.changes(edges, values, out),
             WindowFunction::Sum => slide::sum(edges, values, &mut self.sums, out),
             WindowFunction::Avg => slide::avg(edges, values, &mut self.sums, out),
             WindowFunction::Min => slide::extreme(edges, values, &mut self.extremes, out, f64::min),
             WindowFunction::Max => slide::extreme(edges, values, &mut self.extremes, out, f64::max),
-            WindowFunction::Count => {
-                each(edges, out, |window| crate::model::time::count_to_f64(window.len()));
+            WindowFunction::Quantile => self.quantile.slide(&arguments[0], edges, values, out),
+            WindowFunction::MedianDeviation => {
+                let quantile = &mut self.quantile;
+                each(edges, out, |window| quantile.deviation(&values[window]));
             }
-            WindowFunction::Last => each(edges, out, |window| values[window.end - 1]),
-            WindowFunction::Present => each(edges, out, |_| 1.0),
-            WindowFunction::Stddev => each(edges, out, |window| slide::stddev(&values[window])),
-            WindowFunction::Quantile => {
-                let Kind::Function(_, Some(parameter)) = &self.kind else {
-                    unreachable!("the planner gives quantile_over_time its parameter")
-                };
-                self.quantile.slide(parameter, edges, values, out);
-            }
+            function => each(edges, out, |window| plain(function, samples, window)),
         }
         not_empty(edges, valid)
+    }
+}
+
+/// The functions that read every window (not empty) on its own.
+fn plain(function: WindowFunction, samples: &Samples<'_>, window: std::ops::Range<usize>) -> f64 {
+    let (first, last) = (window.start, window.end - 1);
+    let values = &samples.values[window.clone()];
+    let seconds = |at: usize| ms_to_seconds(samples.timestamps[at]);
+    match function {
+        WindowFunction::Count => count_to_f64(values.len()),
+        WindowFunction::First => samples.values[first],
+        WindowFunction::Last => samples.values[last],
+        WindowFunction::Present => 1.0,
+        WindowFunction::Stddev => slide::variance(values).sqrt(),
+        WindowFunction::Stdvar => slide::variance(values),
+        WindowFunction::TimeOfFirst => seconds(first),
+        WindowFunction::TimeOfLast => seconds(last),
+        WindowFunction::TimeOfMax => seconds(first + latest::best(values, |now, best| now >= best)),
+        WindowFunction::TimeOfMin => seconds(first + latest::best(values, |now, best| now <= best)),
+        _ => unreachable!("the other functions have their own kernels"),
     }
 }
 

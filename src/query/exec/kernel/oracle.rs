@@ -28,12 +28,17 @@ pub(crate) fn evaluate(ask: &Ask, samples: &Samples<'_>) -> Vec<Option<f64>> {
             let time = ask.at_ms.unwrap_or_else(|| ask.grid.time(step));
             let end = i128::from(time) - i128::from(ask.offset_ms);
             let start = end - i128::from(ask.range_ms);
-            at(&ask.kind, step, samples, start, end, ask.range_ms)
+            at(&ask.kind, (step, ask.grid.time(step)), samples, (start, end, ask.range_ms))
         })
         .collect()
 }
 
-fn at(kind: &Kind, step: usize, samples: &Samples<'_>, start: i128, end: i128, range_ms: i64) -> Option<f64> {
+fn at(
+    kind: &Kind,
+    step: (usize, i64),
+    samples: &Samples<'_>,
+    (start, end, range_ms): (i128, i128, i64),
+) -> Option<f64> {
     let inside = |t: &i64| i128::from(*t) > start && i128::from(*t) <= end;
     let points: Vec<(i64, f64)> = samples
         .timestamps
@@ -49,16 +54,16 @@ fn at(kind: &Kind, step: usize, samples: &Samples<'_>, start: i128, end: i128, r
             let (t, v) = last.filter(|(t, _)| stale.is_none_or(|stale| stale < *t))?;
             Some(if *kind == Kind::Newest { v } else { t as f64 / 1000.0 })
         }
-        Kind::Function(function, parameter) => {
-            window(*function, parameter.as_ref(), step, &points, (start, end, range_ms))
+        Kind::Function(function, arguments) => {
+            window(*function, arguments, step, &points, (start, end, range_ms))
         }
     }
 }
 
 fn window(
     function: WindowFunction,
-    parameter: Option<&StepScalar>,
-    step: usize,
+    arguments: &[StepScalar],
+    (step, time): (usize, i64),
     points: &[(i64, f64)],
     (start, end, range_ms): (i128, i128, i64),
 ) -> Option<f64> {
@@ -83,11 +88,68 @@ fn window(
         WindowFunction::Min => compare(&values, |now, best| now < best || best.is_nan()),
         WindowFunction::Max => compare(&values, |now, best| now > best || best.is_nan()),
         WindowFunction::Count => values.len() as f64,
+        WindowFunction::First => points[0].1,
         WindowFunction::Last => last.1,
         WindowFunction::Present => 1.0,
-        WindowFunction::Stddev => deviation(&values),
-        WindowFunction::Quantile => quantile(parameter.expect("a parameter").at(step), &values),
+        WindowFunction::Stddev => variance(&values).sqrt(),
+        WindowFunction::Stdvar => variance(&values),
+        WindowFunction::Quantile => quantile(arguments[0].at(step), &values),
+        WindowFunction::MedianDeviation if values.iter().any(|v| v.is_nan()) => f64::NAN,
+        WindowFunction::MedianDeviation => {
+            let median = quantile(0.5, &values);
+            quantile(0.5, &values.iter().map(|v| (v - median).abs()).collect::<Vec<_>>())
+        }
+        WindowFunction::TimeOfFirst => points[0].0 as f64 / 1000.0,
+        WindowFunction::TimeOfLast => last.0 as f64 / 1000.0,
+        WindowFunction::TimeOfMax => time_of(points, |now, best| now >= best),
+        WindowFunction::TimeOfMin => time_of(points, |now, best| now <= best),
+        _ if points.len() < 2 => return None,
+        WindowFunction::Idelta => last.1 - points[points.len() - 2].1,
+        WindowFunction::Deriv => regression(points, points[0].0).0,
+        WindowFunction::PredictLinear => {
+            let (slope, intercept) = regression(points, time);
+            slope * arguments[0].at(step) + intercept
+        }
+        WindowFunction::Smooth => smooth(&values, arguments[0].at(step), arguments[1].at(step)),
     })
+}
+
+fn time_of(points: &[(i64, f64)], better: impl Fn(f64, f64) -> bool) -> f64 {
+    let mut best = points[0];
+    for point in points {
+        if better(point.1, best.1) || best.1.is_nan() {
+            best = *point;
+        }
+    }
+    best.0 as f64 / 1000.0
+}
+
+fn regression(points: &[(i64, f64)], from: i64) -> (f64, f64) {
+    let init = points[0].1;
+    if points[1..].iter().all(|(_, v)| *v == init) {
+        return if init.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, init) };
+    }
+    let sum = |of: &dyn Fn(f64, f64) -> f64| {
+        let terms = points.iter().map(|(t, v)| of((i128::from(*t) - i128::from(from)) as f64 / 1e3, *v));
+        let (sum, c) = terms.fold((0.0, 0.0), |(sum, c), term| increment(term, sum, c));
+        sum + c
+    };
+    let (x, y) = (sum(&|x, _| x), sum(&|_, y| y));
+    let (xy, xx) = (sum(&|x, y| x * y), sum(&|x, _| x * x));
+    let n = points.len() as f64;
+    let slope = (xy - x * y / n) / (xx - x * x / n);
+    (slope, y / n - slope * x / n)
+}
+
+fn smooth(values: &[f64], sf: f64, tf: f64) -> f64 {
+    let (mut s0, mut s1, mut b) = (0.0, values[0], values[1] - values[0]);
+    for (i, value) in values.iter().enumerate().skip(1) {
+        let x = sf * value;
+        b = if i - 1 == 0 { b } else { tf * (s1 - s0) + (1.0 - tf) * b };
+        let y = (1.0 - sf) * (s1 + b);
+        (s0, s1) = (s1, x + y);
+    }
+    s1
 }
 
 fn extrapolated(
@@ -174,7 +236,7 @@ fn compare(values: &[f64], better: impl Fn(f64, f64) -> bool) -> f64 {
     values.iter().fold(values[0], |best, value| if better(*value, best) { *value } else { best })
 }
 
-fn deviation(values: &[f64]) -> f64 {
+fn variance(values: &[f64]) -> f64 {
     let (mut count, mut mean, mut c_mean, mut aux, mut c_aux) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for value in values {
         count += 1.0;
@@ -182,7 +244,7 @@ fn deviation(values: &[f64]) -> f64 {
         (mean, c_mean) = increment(delta / count, mean, c_mean);
         (aux, c_aux) = increment(delta * (value - (mean + c_mean)), aux, c_aux);
     }
-    ((aux + c_aux) / count).sqrt()
+    (aux + c_aux) / count
 }
 
 /// Prometheus' quantile of unsorted values (not empty).

@@ -30,6 +30,17 @@ impl Quantile {
         quantile_of_keys(quantile, keys)
     }
 
+    /// `mad_over_time` of one window (not empty): NaN where a sample is.
+    pub(super) fn deviation(&mut self, window: &[f64]) -> f64 {
+        if window.iter().any(|value| value.is_nan()) {
+            return f64::NAN;
+        }
+        let median = self.of(0.5, window);
+        let keys = scratch(&mut self.keys, window.len());
+        keys.iter_mut().zip(window).for_each(|(slot, value)| *slot = key((value - median).abs()));
+        quantile_of_keys(0.5, keys)
+    }
+
     /// The quantile of every window; empty ones give 0.
     pub(super) fn slide(&mut self, parameter: &StepScalar, edges: &Edges, values: &[f64], out: &mut [f64]) {
         let longest = (0..out.len()).map(|step| edges.range(step).len()).max().unwrap_or(0);

@@ -74,9 +74,9 @@ pub(super) fn extreme(
     });
 }
 
-/// `stddev_over_time` of one window: Welford's method with compensation, in Prometheus' order of operations;
+/// `stdvar_over_time` of one window: Welford's method with compensation, in Prometheus' order of operations;
 /// another order differs by 1e-7 where the mean is large against the deviation.
-pub(super) fn stddev(values: &[f64]) -> f64 {
+pub(super) fn variance(values: &[f64]) -> f64 {
     let (mut mean, mut squares) = (Sum::default(), Sum::default());
     let mut count = 0.0;
     for value in values {
@@ -85,7 +85,7 @@ pub(super) fn stddev(values: &[f64]) -> f64 {
         mean.add_in_order(delta / count);
         squares.add_in_order(delta * (value - (mean.high + mean.low)));
     }
-    ((squares.high + squares.low) / count).sqrt()
+    (squares.high + squares.low) / count
 }
 
 /// Combines every window and hands it to `emit`; an empty window is the neutral element.

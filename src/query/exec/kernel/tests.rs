@@ -71,7 +71,7 @@ fn series() -> impl Strategy<Value = Series> {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    let quantile = prop_oneof![
+    let argument = prop_oneof![
         Just(0.9),
         Just(0.0),
         Just(1.0),
@@ -81,12 +81,16 @@ fn kind() -> impl Strategy<Value = Kind> {
         Just(f64::NAN),
         0.0..1.0_f64
     ];
-    (0..WindowFunction::ALL.len() + 2, quantile).prop_map(|(which, quantile)| {
+    (0..WindowFunction::ALL.len() + 2, argument, 0.01..0.99_f64).prop_map(|(which, argument, factor)| {
+        let constant = |values: &[f64]| values.iter().map(|value| StepScalar::Constant(*value)).collect();
         match WindowFunction::ALL.get(which).copied() {
-            Some(WindowFunction::Quantile) => {
-                Kind::Function(WindowFunction::Quantile, Some(StepScalar::Constant(quantile)))
+            Some(function @ (WindowFunction::Quantile | WindowFunction::PredictLinear)) => {
+                Kind::Function(function, constant(&[argument]))
             }
-            Some(function) => Kind::Function(function, None),
+            Some(WindowFunction::Smooth) => {
+                Kind::Function(WindowFunction::Smooth, constant(&[factor, 1.0 - factor]))
+            }
+            Some(function) => Kind::Function(function, Vec::new()),
             None if which == WindowFunction::ALL.len() => Kind::Newest,
             None => Kind::NewestTime,
         }
@@ -99,7 +103,7 @@ fn check(ask: &Ask, all: &[&Series]) -> Result<(), TestCaseError> {
     let steps = ask.grid.steps();
     let (mut out, mut valid) = (vec![f64::NAN; steps], vec![u64::MAX; bits::word_count(steps)]);
     for series in all {
-        let set = kernel.run(&series.samples(), &mut out, &mut valid);
+        let set = kernel.run(&series.samples(), &mut out, &mut valid).expect("good arguments");
         let expected = oracle::evaluate(ask, &series.samples());
         prop_assert_eq!(set, expected.iter().flatten().count());
         let scale = series.values.iter().filter(|v| v.is_finite()).fold(0.0, |sum: f64, v| sum + v.abs());
@@ -151,7 +155,7 @@ proptest! {
 fn run(kind: Kind, grid: Grid, range_ms: i64, series: &Series) -> Vec<Option<f64>> {
     let mut kernel = Kernel::new(kind, &grid, range_ms, 0, None).expect("windows in range");
     let (mut out, mut valid) = (vec![0.0; grid.steps()], vec![0; bits::word_count(grid.steps())]);
-    kernel.run(&series.samples(), &mut out, &mut valid);
+    kernel.run(&series.samples(), &mut out, &mut valid).expect("good arguments");
     out.iter().enumerate().map(|(step, value)| bits::get(&valid, step).then_some(*value)).collect()
 }
 
@@ -162,7 +166,7 @@ fn a_marker_ends_the_lookback_but_not_a_range() {
     let got = run(Kind::Newest, grid, 300_000, &series);
     assert_eq!(got[..3], [Some(1.0), None, Some(2.0)]);
     assert_eq!(got[11..13], [Some(2.0), None], "the lookback is left-open");
-    let count = run(Kind::Function(WindowFunction::Count, None), grid, 300_000, &series);
+    let count = run(Kind::Function(WindowFunction::Count, Vec::new()), grid, 300_000, &series);
     assert_eq!(count[1], Some(1.0), "a range does not see the marker");
 }
 
@@ -171,7 +175,47 @@ fn a_window_is_left_open() {
     let series =
         Series { timestamps: vec![0, 15_000, 30_000], values: vec![1.0, 2.0, 3.0], stale_at: vec![] };
     let grid = Grid::instant(30_000);
-    let count = |range| run(Kind::Function(WindowFunction::Count, None), grid, range, &series)[0];
+    let count = |range| run(Kind::Function(WindowFunction::Count, Vec::new()), grid, range, &series)[0];
     assert_eq!((count(15_000), count(30_000), count(30_001)), (Some(1.0), Some(2.0), Some(3.0)));
-    assert_eq!(run(Kind::Function(WindowFunction::Rate, None), grid, 15_000, &series), [None]);
+    assert_eq!(run(Kind::Function(WindowFunction::Rate, Vec::new()), grid, 15_000, &series), [None]);
+}
+
+#[test]
+fn a_factor_is_refused_only_where_there_are_samples() {
+    let series = Series { timestamps: vec![0], values: vec![1.0], stale_at: vec![] };
+    let run = |factor, time| {
+        let arguments = vec![StepScalar::Constant(factor), StepScalar::Constant(0.5)];
+        let kind = Kind::Function(WindowFunction::Smooth, arguments);
+        let mut kernel = Kernel::new(kind, &Grid::instant(time), 1_000, 0, None).expect("windows in range");
+        kernel.run(&series.samples(), &mut [0.0], &mut [0]).map_err(|e| e.message().to_owned())
+    };
+    let message = |got| Err(format!("invalid smoothing factor. Expected: 0 < sf < 1, got: {got}"));
+    assert_eq!(run(1.5, 0), message("1.500000"));
+    assert_eq!(run(f64::INFINITY, 0), message("+Inf"));
+    assert_eq!((run(1.5, 5_000), run(f64::NAN, 0)), (Ok(0), Ok(0)));
+}
+
+#[test]
+fn a_prediction_goes_on_from_each_step_even_under_at() {
+    let series = Series { timestamps: vec![0, 10_000], values: vec![0.0, 10.0], stale_at: vec![] };
+    let arguments = vec![StepScalar::Constant(60.0)];
+    let kind = Kind::Function(WindowFunction::PredictLinear, arguments);
+    let grid = Grid::range(0, 120_000, 60_000).expect("a grid");
+    let mut kernel = Kernel::new(kind, &grid, 60_000, 0, Some(10_000)).expect("windows in range");
+    let (mut out, mut valid) = ([0.0; 3], [0]);
+    assert_eq!(kernel.run(&series.samples(), &mut out, &mut valid).expect("good arguments"), 3);
+    assert_eq!(out, [60.0, 120.0, 180.0]);
+}
+
+#[test]
+fn samples_outside_of_a_span_are_not_seen() {
+    let series =
+        Series { timestamps: vec![0, 10, 20], values: vec![0.0, 1.0, 2.0], stale_at: vec![5, 15, 25] };
+    let samples = series.samples();
+    let within = samples.within((10, 20));
+    assert_eq!(
+        (within.timestamps, within.values, within.stale_at),
+        (&[10, 20][..], &[1.0, 2.0][..], &[15][..])
+    );
+    assert!(samples.within((30, 10)).timestamps.is_empty());
 }

@@ -88,7 +88,7 @@ pub fn buckets(histogram: &Histogram) -> Vec<Bucket> {
 }
 
 /// The negative buckets from zero down.
-fn negative(histogram: &Histogram) -> impl Iterator<Item = Bucket> + '_ {
+pub(super) fn negative(histogram: &Histogram) -> impl Iterator<Item = Bucket> + '_ {
     indexed(&histogram.negative_spans, &histogram.negative).map(|(index, count)| {
         let far = exponential(index, histogram.schema);
         let near = exponential(index.saturating_sub(1), histogram.schema);
@@ -96,7 +96,8 @@ fn negative(histogram: &Histogram) -> impl Iterator<Item = Bucket> + '_ {
     })
 }
 
-fn zero(histogram: &Histogram) -> Option<Bucket> {
+/// The zero bucket; custom buckets have none.
+pub(super) fn zero(histogram: &Histogram) -> Option<Bucket> {
     let (upper, count) = (histogram.zero_threshold, histogram.zero_count);
     (!is_custom(histogram)).then_some(Bucket {
         lower: -upper,

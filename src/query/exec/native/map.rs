@@ -13,7 +13,7 @@ use super::{Cell, compact, divided, scaled};
 use crate::error::Result;
 use crate::model::{Histogram, ResetHint};
 use crate::query::plan::{
-    HistogramNote, InstantFunction, Operation, SampleType, ScalarBinary, ScalarOp, Statistic, StepScalar,
+    HistogramNote, InstantFunction, Operation, SampleType, ScalarBinary, ScalarOp, StepScalar,
 };
 
 /// What a row's histograms become.
@@ -33,12 +33,12 @@ pub(crate) struct Mapped {
 pub(crate) fn map_rows(
     view: &View<'_>,
     (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
-    mut map: impl FnMut(Vec<Cell>) -> Mapped,
+    mut map: impl FnMut(usize, Vec<Cell>) -> Mapped,
 ) -> Result<Option<LargeBinaryArray>> {
     let steps = out.len() / view.len().max(1);
     let (mut column, mut set) = (HistogramColumn::default(), Vec::new());
     for row in 0..view.len() {
-        let Mapped { cells, floats, .. } = map(view.histograms(row)?);
+        let Mapped { cells, floats, .. } = map(row, view.histograms(row)?);
         column.push(row, &cells);
         set.extend(floats.into_iter().map(|(step, value)| (row * steps + step, value)));
     }
@@ -65,23 +65,27 @@ pub(crate) fn function_of(function: InstantFunction, cells: Vec<Cell>, floats: &
             let time = |(step, _): Cell| (step as usize, floats[step as usize]);
             Mapped { floats: cells.into_iter().map(time).collect(), ..Mapped::default() }
         }
-        InstantFunction::Statistic(function) => {
-            let value = |(step, histogram): Cell| (step as usize, value_of(function, &histogram));
-            Mapped { floats: cells.into_iter().map(value).collect(), ..Mapped::default() }
-        }
-        // The others are of floats.
-        InstantFunction::Abs | InstantFunction::Ceil | InstantFunction::Floor => Mapped::default(),
+        function => match statistic(function) {
+            Some(statistic) => {
+                let value = |(step, histogram): Cell| (step as usize, statistic(&histogram));
+                Mapped { floats: cells.into_iter().map(value).collect(), ..Mapped::default() }
+            }
+            // The others are of floats.
+            None => Mapped::default(),
+        },
     }
 }
 
-fn value_of(function: Statistic, histogram: &Histogram) -> f64 {
-    match function {
-        Statistic::Count => histogram.count,
-        Statistic::Sum => histogram.sum,
-        Statistic::Avg => histogram.sum / histogram.count,
-        Statistic::Stddev => variance(histogram).sqrt(),
-        Statistic::Stdvar => variance(histogram),
-    }
+/// The functions of histograms.
+fn statistic(function: InstantFunction) -> Option<fn(&Histogram) -> f64> {
+    Some(match function {
+        InstantFunction::HistogramAvg => |histogram| histogram.sum / histogram.count,
+        InstantFunction::HistogramCount => |histogram| histogram.count,
+        InstantFunction::HistogramStddev => |histogram| variance(histogram).sqrt(),
+        InstantFunction::HistogramStdvar => variance,
+        InstantFunction::HistogramSum => |histogram| histogram.sum,
+        _ => return None,
+    })
 }
 
 /// An operator with a scalar. Only products and a histogram divided by a scalar are defined.

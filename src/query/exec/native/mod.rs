@@ -12,8 +12,10 @@ mod compare;
 mod hints;
 mod map;
 mod over_time;
+mod quantile;
 #[cfg(test)]
 mod tests;
+mod text;
 mod total;
 mod variance;
 mod window;
@@ -23,7 +25,9 @@ use std::sync::Arc;
 pub(crate) use self::aggregate::Histograms;
 pub use self::buckets::{Bucket, buckets};
 pub(crate) use self::codec::{push_cells, read_cells};
-pub(crate) use self::map::{Between, Operand, between, function_of, map_rows, scalar_of};
+pub(crate) use self::map::{Between, Mapped, Operand, between, function_of, map_rows, scalar_of};
+pub(crate) use self::quantile::{fraction, quantile};
+pub(crate) use self::text::text;
 pub(crate) use self::window::{MixedRows, Points, Reach};
 use crate::model::Histogram;
 

@@ -22,6 +22,16 @@ pub(crate) struct Points<'a> {
     pub(crate) histograms: &'a [Arc<Histogram>],
 }
 
+impl Points<'_> {
+    /// Those between two times, both included.
+    pub(crate) fn within(&self, (first, last): (i64, i64)) -> Self {
+        let from = self.times.partition_point(|time| *time < first);
+        let to = self.times.partition_point(|time| *time <= last).max(from);
+        let (times, histograms) = (&self.times[from..to], &self.histograms[from..to]);
+        Self { floats: self.floats.within((first, last)), times, histograms }
+    }
+}
+
 /// What a step gets.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -77,7 +87,7 @@ impl MixedRows {
                 none.insert(Mixed::new(reach)?)
             }
         };
-        windows.run(kernel, points, (&mut self.values, valid), &mut self.cells);
+        windows.run(kernel, points, (&mut self.values, valid), &mut self.cells)?;
         let has_floats = bits::count(valid) > 0;
         if has_floats || !self.cells.is_empty() {
             rows.push_mixed(key, drop_name, (&self.values, valid), &self.cells);
@@ -123,8 +133,8 @@ impl Mixed {
         points: &Points<'_>,
         (out, valid): (&mut [f64], &mut [u64]),
         cells: &mut Vec<Cell>,
-    ) {
-        kernel.run(&points.floats, out, valid);
+    ) -> Result<()> {
+        kernel.run(&points.floats, out, valid)?;
         self.floats.plan(points.floats.timestamps);
         self.histograms.plan(points.times);
         self.hints.clear(points.times.len());
@@ -163,6 +173,7 @@ impl Mixed {
                 out[step] = value;
             }
         }
+        Ok(())
     }
 }
 
@@ -175,6 +186,9 @@ fn outcome(
     let newest = view.histograms.end - 1;
     let newest_ms = points.times[newest];
     let float_is_newer = !view.floats.is_empty() && points.floats.timestamps[view.floats.end - 1] > newest_ms;
+    let oldest = view.histograms.start;
+    let oldest_ms = points.times[oldest];
+    let float_is_older = !view.floats.is_empty() && points.floats.timestamps[view.floats.start] < oldest_ms;
     let function = match kind {
         Kind::Newest | Kind::NewestTime => {
             let ended = points.floats.stale_at.iter().any(|at| (newest_ms..=view.end_ms).contains(at));
@@ -192,15 +206,30 @@ fn outcome(
             over_time::extrapolated(points, view, function, found)
         }
         WindowFunction::Irate => over_time::instant(points, view, true, found),
+        WindowFunction::Idelta => over_time::instant(points, view, false, found),
         WindowFunction::Resets => over_time::transitions(points, view, true),
         WindowFunction::Changes => over_time::transitions(points, view, false),
         WindowFunction::Sum => over_time::folded(points, view, false, (hints, found)),
         WindowFunction::Avg => over_time::folded(points, view, true, (hints, found)),
         WindowFunction::Count => Outcome::Float(count_to_f64(view.floats.len() + view.histograms.len())),
         WindowFunction::Present => Outcome::Float(1.0),
-        WindowFunction::Last if float_is_newer => Outcome::Keep,
+        WindowFunction::Last | WindowFunction::TimeOfLast if float_is_newer => Outcome::Keep,
         WindowFunction::Last => Outcome::Histogram(hints.histogram(points.histograms, newest)),
-        WindowFunction::Min | WindowFunction::Max | WindowFunction::Quantile | WindowFunction::Stddev => {
+        WindowFunction::TimeOfLast => Outcome::Float(ms_to_seconds(newest_ms)),
+        WindowFunction::First | WindowFunction::TimeOfFirst if float_is_older => Outcome::Keep,
+        WindowFunction::First => Outcome::Histogram(hints.histogram(points.histograms, oldest)),
+        WindowFunction::TimeOfFirst => Outcome::Float(ms_to_seconds(oldest_ms)),
+        WindowFunction::Min
+        | WindowFunction::Max
+        | WindowFunction::TimeOfMin
+        | WindowFunction::TimeOfMax
+        | WindowFunction::Quantile
+        | WindowFunction::Stddev
+        | WindowFunction::Stdvar
+        | WindowFunction::MedianDeviation
+        | WindowFunction::Deriv
+        | WindowFunction::PredictLinear
+        | WindowFunction::Smooth => {
             if !view.floats.is_empty() {
                 found.add(HistogramNote::IgnoredInRange);
             }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::error::Error;
 use crate::runtime::Clock;
+use crate::runtime::fuzz::fuzz;
 
 const FIRST: &str = "default/samples/_delta_log/00000000000000000000.json";
 const SECOND: &str = "default/samples/_delta_log/00000000000000000001.json";
@@ -124,5 +125,24 @@ async fn a_commit_that_breaks_the_rules_is_not_written() -> Result<()> {
         assert_eq!(error.kind(), Kind::Internal, "{error}");
     }
     assert_eq!(log.snapshot().number(), 1);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn hostile_commits_are_errors_and_no_panics() -> Result<()> {
+    const WORDS: [&str; 12] =
+        ["{", "}", "\"", ":", "\n", "null", "-1", "1e99", "{\"add\":", "{\"remove\":", "\\u0000", "[]"];
+    let objects = Objects::memory();
+    let log = open(&objects).await?;
+    add(&log, "a", Some(("w-live", 7))).await?;
+    let (first, second) = (objects.get(FIRST).await?, objects.get(SECOND).await?);
+    let both = [first.as_ref(), second.as_ref()].concat();
+    fuzz("delta_log", &[&first, &both], &WORDS, |bytes| {
+        let read = action::parse(bytes).and_then(|actions| Version::from_actions(1, actions));
+        if let Err(error) = &read {
+            assert!(matches!(error.kind(), Kind::Corrupt | Kind::Unsupported), "{error}");
+        }
+        read.is_ok()
+    });
     Ok(())
 }
