@@ -242,9 +242,8 @@ async fn subqueries_are_limited_before_and_while_they_run() -> Result<()> {
     let settings = QuerySettings { max_samples: 1_000, ..QuerySettings::default() };
     let ground = EngineGround { pools: Pools::current(), clock: Clock::real(), registry: Registry::new() };
     let engine = Engine::new(settings, ground).expect("an engine");
-    let ask = |text: &str, series: usize| {
-        let many =
-            (0..series).map(|n| super::tests::series("g", &[("n", &n.to_string())], &[(300_000, 1.0)]));
+    let ask = |text: &str, count: usize| {
+        let many = (0..count).map(|n| series("g", &[("n", &n.to_string())], &[(300_000, 1.0)]));
         let (engine, data, question) = (&engine, Data::memory(many.collect()), instant(text, 540_000));
         async move { engine.promql(&data, &question).await }
     };

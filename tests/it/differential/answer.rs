@@ -107,6 +107,11 @@ impl Said {
         matches!(self, Self::Refused { message, .. } if message.contains("not supported yet"))
     }
 
+    /// Whether this is a refusal with this text.
+    pub(super) fn refuses_with(&self, text: &str) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains(text))
+    }
+
     /// Whether this is a refusal with one of these texts, of what the other answers.
     pub(super) fn refuses_alone(&self, other: &Self, texts: &[&str]) -> bool {
         let (Self::Refused { message, .. }, Self::Data(_)) = (self, other) else { return false };
@@ -213,7 +218,10 @@ fn compare_data(term: &Term, expected: &Data, found: &Data, tally: &mut Tally) -
     for (what, expected, found) in
         [("warnings", &expected.warnings, &found.warnings), ("infos", &expected.infos, &found.infos)]
     {
-        if expected != found {
+        // The inner one of two subqueries is evaluated up to the end of the outer one by 3.5, and only up to its last
+        // step by 3.14: it may then have more to say.
+        let says_less = term.subqueries() > 1 && found.is_subset(expected);
+        if expected != found && !says_less {
             return Err(format!("{what} {found:?} instead of {expected:?}"));
         }
     }

@@ -74,6 +74,11 @@ impl Term {
         !self.text.replace("@ start()", "").replace("@ end()", "").contains('(')
     }
 
+    /// How many subqueries there are: nothing else has a colon.
+    pub(super) fn subqueries(&self) -> usize {
+        self.text.matches(':').count()
+    }
+
     pub(super) fn indistinct(self) -> Self {
         Self { distinct: false, ..self }
     }
