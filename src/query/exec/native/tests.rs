@@ -9,6 +9,7 @@ use super::compare::{is_reset, same};
 use super::total::{Incompatible, Mean, Total};
 use super::*;
 use crate::model::{CUSTOM_BUCKETS, ResetHint};
+use crate::query::plan::HistogramNote;
 
 /// An exponential histogram of whole observations.
 fn histogram(
@@ -192,6 +193,38 @@ fn borders_of_buckets_are_open_below() {
         .map(|b| (b.lower, b.upper, b.has_lower, b.has_upper))
         .collect();
     assert_eq!(shown, [(f64::NEG_INFINITY, 2.5, true, true), (2.5, f64::INFINITY, false, true)]);
+}
+
+#[test]
+fn quantiles_and_fractions_are_interpolated() {
+    let counts = BTreeMap::from([(0, 1), (1, 2), (2, 1)]);
+    let single = Histogram { sum: 5.0, ..histogram(0, (0.0, 0), &counts, &BTreeMap::new()) };
+    let close = |(value, note): (f64, Option<_>), expected: f64| {
+        assert!(
+            note.is_none() && ((value - expected).abs() < 1e-12 || value.to_bits() == expected.to_bits())
+        );
+    };
+    close(quantile(0.5, &single), std::f64::consts::SQRT_2);
+    close(quantile(0.0, &single), 0.5);
+    close(quantile(1.0, &single), 4.0);
+    close(quantile(-0.1, &single), f64::NEG_INFINITY);
+    close(quantile(1.1, &single), f64::INFINITY);
+    close(fraction(1.0, 2.0, &single), 0.5);
+    close(fraction(f64::NEG_INFINITY, std::f64::consts::SQRT_2, &single), 0.5);
+    close(fraction(2.0, 1.0, &single), 0.0);
+    let mirrored = histogram(0, (0.0, 0), &BTreeMap::new(), &counts);
+    close(quantile(0.5, &mirrored), -std::f64::consts::SQRT_2);
+    // Custom buckets and the zero bucket are divided evenly, and by 0 where there is nothing below it.
+    close(quantile(0.5, &custom(&[2.0, 5.0], &[2.0, 2.0])), 2.0);
+    close(quantile(0.25, &custom(&[2.0, 5.0], &[2.0, 2.0])), 1.0);
+    close(quantile(0.25, &histogram(0, (0.5, 2), &BTreeMap::from([(3, 2)]), &BTreeMap::new())), 0.25);
+    assert!(quantile(0.5, &Histogram::default()).0.is_nan());
+    // An observation that is NaN is in no bucket.
+    let broken = Histogram { sum: f64::NAN, count: 5.0, ..single.clone() };
+    assert_eq!(quantile(0.99, &broken).1, Some(HistogramNote::QuantileIsNan));
+    assert_eq!(quantile(0.5, &broken).1, Some(HistogramNote::QuantileIsSkewed));
+    assert_eq!(fraction(0.0, 1.0, &broken).1, Some(HistogramNote::FractionWithoutNan));
+    assert_eq!(text(&single), "{count:4, sum:5, (0.5,1]:1, (1,2]:2, (2,4]:1}");
 }
 
 proptest! {

@@ -278,7 +278,8 @@ async fn matching_is_that_of_a_naive_model() {
         let (node, immediate_names) = (node(&mut dice), dice.one_in(2));
         let expected = Model { node: &node, immediate: immediate_names }.answer(&left, &right);
         let sides = [batches(&left, &schema, &mut dice), batches(&right, &schema, &mut dice)];
-        let settings = Settings { immediate_names, annotations: Annotations::new("", Vec::new()), clock: Clock::real() };
+        let settings =
+            Settings { immediate_names, annotations: Annotations::new("", Vec::new()), clock: Clock::real() };
         let how = How { node: &node, schema: &schema, settings: &settings, memory: &memory };
         let answer = match_all(&sides, &how, Yielder::new(Clock::real())).await;
         let outcome = match (expected, answer) {
