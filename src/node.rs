@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use crate::args::ServeArgs;
 use crate::config::Config;
 use crate::error::Result;
-use crate::runtime::{Clock, Pools, Registry, Runtimes, Shutdown, start_logs};
+use crate::runtime::{Clock, OwnLines, Pools, Registry, Runtimes, Shutdown, own_lines, start_logs};
 use crate::server::http::{self, Ask, Door, Reload, Rooms};
 use crate::server::pg;
-use rooms::Ground;
+use rooms::{Built, Ground, Pulls};
 use settings::current_config;
 
 /// How long requests under way may take to end, once the end has begun.
@@ -37,18 +37,19 @@ const LAST_WORK: Duration = Duration::from_secs(2);
 pub fn run(args: &ServeArgs) -> Result<()> {
     let clock = Clock::real();
     let (level, lines) = settings::logs(args);
-    start_logs(level, lines, clock)?;
+    let (tap, own_log) = own_lines();
+    start_logs(level, lines, clock, tap)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtimes = Runtimes::start(cores, cores)?;
     let outcome = runtimes.block_on(async {
         let mut node = Node::listen(args, clock, runtimes.pools()).await?;
-        let rooms = tokio::select! {
+        let Built { rooms, pulls } = tokio::select! {
             rooms = rooms::build(args, &node.config, &node.ground) => rooms?,
             () = node.signals.end() => return Ok(()),
         };
-        node.open(&rooms)?;
-        node.until_asked_to_stop(&rooms).await;
-        node.stop(&rooms).await
+        node.open(&rooms, &pulls, own_log)?;
+        node.until_asked_to_stop(&pulls).await;
+        node.stop(&rooms, &pulls).await
     });
     runtimes.shutdown(LAST_WORK);
     outcome
@@ -122,7 +123,7 @@ impl<'a> Node<'a> {
     }
 
     /// Recovery is done: opens the doors, begins to scrape and says so.
-    fn open(&mut self, rooms: &Rooms) -> Result<()> {
+    fn open(&mut self, rooms: &Rooms, pulls: &Pulls, own_log: OwnLines) -> Result<()> {
         let pg = self.pg.take().expect("a node is opened once");
         let places =
             welcome::Places { http: self.http, pg: pg.local_addr()?, storage: &self.args.storage_path };
@@ -134,22 +135,25 @@ impl<'a> Node<'a> {
             }
         }));
         self.door.open(rooms.clone());
-        rooms.scraper.apply(&self.config.scrapes);
+        pulls.apply(&self.config);
+        if self.config.quipu.logs.own_log {
+            self.tasks.push(pulls.store_own_log(own_log, &self.ground, &self.config, &self.shutdown));
+        }
         // A closed terminal is no reason to stop.
         drop(std::io::stdout().write_all(places.text().as_bytes()));
         tracing::info!(http = %self.http, storage = self.args.storage_path, "quipu is ready");
         Ok(())
     }
 
-    async fn until_asked_to_stop(&mut self, rooms: &Rooms) {
+    async fn until_asked_to_stop(&mut self, pulls: &Pulls) {
         loop {
             tokio::select! {
                 _ = self.signals.terminate.recv() => return,
                 _ = self.signals.interrupt.recv() => return,
-                _ = self.signals.hang_up.recv() => drop(self.reload(rooms)),
+                _ = self.signals.hang_up.recv() => drop(self.reload(pulls)),
                 ask = self.asked.recv() => match ask {
                     // Who asked may have gone away.
-                    Some(Ask::Reload(answer)) => drop(answer.send(self.reload(rooms))),
+                    Some(Ask::Reload(answer)) => drop(answer.send(self.reload(pulls))),
                     Some(Ask::Quit) | None => return,
                 },
             }
@@ -157,7 +161,7 @@ impl<'a> Node<'a> {
     }
 
     /// Reads the configuration again. A bad file keeps the old one.
-    fn reload(&mut self, rooms: &Rooms) -> Result<()> {
+    fn reload(&mut self, pulls: &Pulls) -> Result<()> {
         let now_ms = self.ground.clock.now_ms();
         let fresh = current_config(self.args, self.http.port())
             .and_then(|config| Ok((settings::reload_of(&config, self.http, now_ms)?, config)));
@@ -166,7 +170,7 @@ impl<'a> Node<'a> {
                 settings::warn_about_restart(&self.config, &config);
                 settings::report_inactive(&self.ground.registry, Some(&self.config), &config);
                 self.door.set_reload(reload);
-                rooms.scraper.apply(&config.scrapes);
+                pulls.apply(&config);
                 self.config = config;
                 tracing::info!("the configuration was read again");
                 Ok(())
@@ -181,12 +185,12 @@ impl<'a> Node<'a> {
     }
 
     /// Stops in reverse: doors and pulls, then the store, all within ten seconds.
-    async fn stop(self, rooms: &Rooms) -> Result<()> {
+    async fn stop(self, rooms: &Rooms, pulls: &Pulls) -> Result<()> {
         tracing::info!("stopping");
         self.door.close();
         self.shutdown.stop();
         let drained = self.ground.clock.within(DRAIN, futures::future::join_all(self.tasks));
-        let (drained, ()) = tokio::join!(drained, rooms.scraper.stop());
+        let (drained, ()) = tokio::join!(drained, pulls.stop());
         if drained.is_none() {
             tracing::warn!("some requests did not end in time and were cut off");
         }

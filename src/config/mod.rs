@@ -110,6 +110,7 @@ impl Config {
         let (scrapes, inactive) = (jobs.found, jobs.inactive);
         let mut quipu = raw.quipu.map(|at| at.value).unwrap_or_default();
         quipu.query.evaluation_interval = global.evaluation_interval;
+        quipu.log_files.iter_mut().for_each(|files| files.resolve(dir));
         Ok(Self { text: text.to_owned(), global, scrapes, quipu, inactive })
     }
 

@@ -19,6 +19,9 @@
 //!     gc_delay: 24h            # how long a replaced file stays
 //!     s3: {endpoint: "http://127.0.0.1:9000", region: us-east-1, access_key_id: …, secret_access_key: …, allow_http: true,
 //!          request_timeout: 30s, retry_timeout: 1m30s}   # of one try; of all tries of a request
+//!   logs: {max_line_size: 256KB, …}   # see `source::settings::LogSettings`
+//!   log_files:                        # followed at once after a reload
+//!     - {paths: ["/var/log/*.log"], labels: {job: system}, multiline: {start: '^\S'}}
 //! ```
 
 use serde::{Deserialize, Deserializer, de};
@@ -26,6 +29,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::model::setting::{ByteSize, Millis};
 use crate::query::QuerySettings;
 use crate::runtime::ObjectsOptions;
+use crate::source::settings::{LogFileSettings, LogSettings};
 use crate::store::{StoreSettings, WalSync};
 
 /// The least size of a buffer or segment.
@@ -39,6 +43,10 @@ pub struct QuipuSection {
     pub store: StoreSection,
     /// What the query house does.
     pub query: QuerySettings,
+    /// What log lines may be.
+    pub logs: LogSettings,
+    /// Log files to follow.
+    pub log_files: Vec<LogFileSettings>,
 }
 
 /// Settings of the store; what is not written has the default of the module's example.

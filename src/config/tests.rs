@@ -60,6 +60,15 @@ fn a_mistake_names_file_and_line() {
         ("quipu:\n  store:\n    merge_interval: 0s\n", 3, "longer than 0"),
         ("quipu:\n  store:\n    wal_segment_size: 1KB\n", 3, "at least 1MB"),
         ("quipu:\n  store: {wal_sync: maybe}\n", 2, "sync or async"),
+        ("quipu:\n  log_files:\n  - labels: {a: b}\n    paths: ['/x/[']\n", 4, "not a pattern of paths"),
+        ("quipu:\n  log_files:\n  - paths: []\n", 3, "names no files"),
+        ("quipu:\n  log_files:\n  - paths: [a]\n    labels: {filename: b}\n", 4, "cannot be a label"),
+        (
+            "quipu:\n  log_files:\n  - paths: [a]\n    multiline: {start: '('}\n",
+            4,
+            "not a regular expression",
+        ),
+        ("quipu:\n  logs: {max_line_size: 1B}\n", 2, "from 1KB to 8MB"),
         ("global: {}\nglobal: {}\n", 2, "occurs twice"),
         ("global: [\n", 1, "expected mapping"),
     ];
@@ -156,6 +165,21 @@ fn a_file_that_is_not_there_is_named() {
     assert_eq!((error.kind(), error.get("file")), (Kind::Config, Some("/nowhere/prometheus.yml")));
 }
 
+#[test]
+fn log_files_are_found_beside_the_configuration() -> Result<()> {
+    let text = "quipu:\n  log_files:\n  - paths: [logs/*.log, /var/log/x]\n    labels: {job: a}\n    multiline: {start: '^\\['}\n";
+    let config = parse(text)?;
+    let [files] = config.quipu.log_files.as_slice() else { panic!("one entry: {config:?}") };
+    assert_eq!(files.paths, ["/etc/quipu/logs/*.log", "/var/log/x"]);
+    let multiline = files.multiline.as_ref().expect("it is written");
+    assert!(multiline.start.is_start("[x] y") && !multiline.start.is_start(" [x]"));
+    assert_eq!(multiline.max_wait_time, Millis::seconds(3));
+    let logs = &config.quipu.logs;
+    assert_eq!(logs.rules(), crate::source::settings::LogSettings::default().rules());
+    assert_eq!(logs.rules(), crate::wire::logs::LogRules::default(), "the rooms agree on the defaults");
+    Ok(())
+}
+
 /// Relabel rules are a part of it. Files are only named here: reading a text opens none.
 #[test]
 fn hostile_files_are_mistakes_and_no_panics() {
@@ -164,6 +188,8 @@ fn hostile_files_are_mistakes_and_no_panics() {
         "# ", "regex: ", "action: ", "'${1}'", "1m", "1GB",
     ];
     let seeds = [
+        "quipu:\n  logs: {max_line_size: 64KB, discover_service_name: []}\n  log_files:\n  - paths: ['/l/*.log', 'a/**/b[0-9]']\n\
+        \x20   labels: {a: b}\n    multiline: {start: '^\\[', max_wait_time: 1s}\n",
         "global:\n  scrape_interval: 15s\n  external_labels: {zone: '$ZONE'}\nquipu: {store: {memory_limit: 4GB}}\n",
         "scrape_configs:\n- job_name: a\n  basic_auth: {username: u, password: p}\n  params: {x: [y]}\n\
         \x20 static_configs: [{targets: ['a:1'], labels: {b: c}}]\n  file_sd_configs: [{files: [x.yml]}]\n",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::args::ServeArgs;
@@ -12,10 +13,10 @@ use crate::error::Result;
 use crate::model::Tenant;
 use crate::query::sql::{SnapshotSource, SqlEngine};
 use crate::query::{Engine, EngineGround};
-use crate::runtime::{Clock, Disk, Faults, MemoryBudget, Objects, Pools, Registry, Shutdown};
+use crate::runtime::{Clock, Disk, Faults, MemoryBudget, Objects, OwnLines, Pools, Registry, Shutdown};
 use crate::server::http::{Rooms, host_name};
 use crate::server::pg::{Checkpoint, PgState};
-use crate::source::{Scraper, Sink};
+use crate::source::{LogSink, Scraper, Sink, Tailer, store_own_log};
 use crate::store::{Store, StoreGround};
 
 const MEMORY: &str = "memory://";
@@ -30,8 +31,49 @@ pub(super) struct Ground {
     pub(super) registry: Arc<Registry>,
 }
 
+/// What is built.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) rooms: Rooms,
+    pub(super) pulls: Pulls,
+}
+
+/// What brings data in by itself.
+#[derive(Debug)]
+pub(super) struct Pulls {
+    scraper: Arc<Scraper>,
+    tailer: Tailer,
+    log_sink: LogSink,
+}
+
+impl Pulls {
+    /// Begins with what a configuration says and ends what it does not say.
+    pub(super) fn apply(&self, config: &Config) {
+        self.scraper.apply(&config.scrapes);
+        self.tailer.apply(&config.quipu.log_files);
+    }
+
+    /// Begins to store our own log.
+    pub(super) fn store_own_log(
+        &self,
+        lines: OwnLines,
+        ground: &Ground,
+        config: &Config,
+        shutdown: &Shutdown,
+    ) -> JoinHandle<()> {
+        let Ground { clock, pools, registry } = ground.clone();
+        let (rules, sink) = (config.quipu.logs.rules(), self.log_sink.clone());
+        pools.spawn_io(store_own_log(lines, rules, sink, clock, registry, shutdown.clone()))
+    }
+
+    /// Ends everything; what is being stored is waited for.
+    pub(super) async fn stop(&self) {
+        tokio::join!(self.scraper.stop(), self.tailer.stop());
+    }
+}
+
 /// Opens the store, which is where recovery happens, and builds what stands on it. Nothing is scraped yet.
-pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) -> Result<Rooms> {
+pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) -> Result<Built> {
     let Ground { clock, pools, registry } = ground.clone();
     let section = &config.quipu.store;
     let (disk, wal_path) = wal_place(args, clock);
@@ -54,7 +96,11 @@ pub(super) async fn build(args: &ServeArgs, config: &Config, ground: &Ground) ->
     let seed = xxh3_64(host_name().as_bytes());
     let scraper = Scraper::new(Sink::store(&store, &tenant), clock, pools.clone(), &registry, seed);
     let write_memory = MemoryBudget::new("quipu.store.memory_limit / 4", section.memory_limit.as_bytes() / 4);
-    Ok(Rooms { tenant, store, engine, scraper: Arc::new(scraper), pools, write_memory })
+    let (scraper, log_rules) = (Arc::new(scraper), Arc::new(config.quipu.logs.rules()));
+    let log_sink = LogSink::store(&store, &tenant);
+    let tailer = Tailer::start(log_sink.clone(), &log_rules, clock, &pools, &registry);
+    let pulls = Pulls { scraper: Arc::clone(&scraper), tailer, log_sink };
+    Ok(Built { rooms: Rooms { tenant, store, engine, scraper, pools, write_memory, log_rules }, pulls })
 }
 
 /// The Postgres door over the same store.

@@ -85,9 +85,11 @@ pub(super) fn report_inactive(registry: &Registry, before: Option<&Config>, afte
     }
 }
 
-/// The `quipu:` section is read at the start only.
+/// Of the `quipu:` section all but `log_files` is read at the start only.
 pub(super) fn warn_about_restart(before: &Config, after: &Config) {
-    if before.quipu != after.quipu {
+    let mut fresh = after.quipu.clone();
+    fresh.log_files.clone_from(&before.quipu.log_files);
+    if before.quipu != fresh {
         tracing::warn!("the section quipu: has changed; it takes effect at the next start");
     }
 }

@@ -20,7 +20,7 @@ pub use dice::Dice;
 pub use disk::{DirEntry, Disk, DiskFile, DiskLock, Fault, Lie, SimDisk};
 pub use fault::{Armed, Bug, FaultPoint, Faults};
 pub use limits::{MemoryBudget, MemoryGuard};
-pub use logs::{LogLines, start_logs};
+pub use logs::{LogLines, OwnLine, OwnLines, OwnTap, own_lines, start_logs};
 pub use metrics::{Counter, Gauge, Histogram, Registry};
 pub use objects::{
     FaultCounts, FaultOdds, FaultyStore, ObjectEntry, ObjectWriter, Objects, ObjectsOptions, ObjectsSnapshot,

@@ -20,28 +20,13 @@ use super::protobuf::{Fields, Malformed, Value};
 use crate::error::{Error, Kind, Result};
 use crate::model::{METRIC_NAME, MetricType, push_pair};
 
-/// Snappy's longest copy is 64 bytes in 3, so no honest body grows more than this.
-const MAX_EXPANSION: usize = 22;
-
 /// Decompresses a body into `out`, which is overwritten and may be reused.
 ///
 /// # Errors
 /// `Limit` when the header claims more than `limits.body_bytes`, before anything is allocated; `Invalid` when it
 /// claims more than snappy can hold in so few bytes, or when the block is damaged.
 pub fn decompress(body: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<()> {
-    let damaged =
-        |e: snap::Error| Error::invalid("the body is not a snappy block").caused_by(e).during("remote write");
-    let length = snap::raw::decompress_len(body).map_err(damaged)?;
-    limits.check_body(length)?;
-    if length > body.len().saturating_mul(MAX_EXPANSION) {
-        let claim = format!("the snappy header claims {length} bytes in a block of {}", body.len());
-        return Err(Error::invalid(claim).during("remote write"));
-    }
-    out.clear();
-    out.resize(length, 0);
-    let written = snap::raw::Decoder::new().decompress(body, out).map_err(damaged)?;
-    out.truncate(written);
-    Ok(())
+    super::coding::unsnap(body, limits, out).map_err(|e| e.during("remote write"))
 }
 
 /// A decompressed request.

@@ -5,6 +5,7 @@
 mod differential;
 mod e2e;
 mod kill;
+mod logs;
 mod peers;
 mod pg;
 mod promqltest;

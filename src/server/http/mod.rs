@@ -8,11 +8,13 @@
 //!                                                  └──► /-/…, /metrics, /
 //! ```
 
+mod admission;
 mod answer;
 mod catalogue;
 mod landing;
 mod layers;
 mod lifecycle;
+mod logs;
 mod names;
 mod params;
 mod query;
@@ -45,6 +47,7 @@ use crate::query::{Data, Engine};
 use crate::runtime::{Clock, MemoryBudget, Pools, Registry, Shutdown};
 use crate::source::Scraper;
 use crate::store::{Snapshot, Store};
+use crate::wire::logs::LogRules;
 
 /// Settings of this door; they do not change while the node runs.
 #[derive(Debug)]
@@ -78,8 +81,10 @@ pub(crate) struct Rooms {
     pub(crate) scraper: Arc<Scraper>,
     /// Where large answers are written.
     pub(crate) pools: Pools,
-    /// What remote write requests may hold together.
+    /// What requests that write may hold together.
     pub(crate) write_memory: MemoryBudget,
+    /// What log lines may be.
+    pub(crate) log_rules: Arc<LogRules>,
 }
 
 impl Rooms {
@@ -197,6 +202,10 @@ pub(crate) fn router(door: &Arc<Door>) -> Router {
         .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload).get(lifecycle::only_post))
         .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit).get(lifecycle::only_post))
         .route("/-/flush", post(lifecycle::flush).put(lifecycle::flush).get(lifecycle::only_post))
+        .route("/loki/api/v1/push", post(logs::push))
+        .route("/loki/{*rest}", any(logs::not_yet))
+        .route("/insert/jsonline", post(logs::json_line))
+        .route("/insert/{*rest}", any(logs::not_yet))
         .nest("/api/v1", api(door))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -248,7 +257,7 @@ async fn wrong_method() -> Response {
 
 /// The name under which a path is counted: few names whatever clients ask for.
 fn route_name(path: &str) -> &'static str {
-    const NAMES: [&str; 25] = [
+    const NAMES: [&str; 27] = [
         "/",
         "/metrics",
         "/-/healthy",
@@ -269,6 +278,8 @@ fn route_name(path: &str) -> &'static str {
         "/api/v1/rules",
         "/api/v1/alerts",
         "/api/v1/write",
+        "/loki/api/v1/push",
+        "/insert/jsonline",
         "/api/v1/admin/tsdb/merge",
         "/api/v1/status/buildinfo",
         "/api/v1/status/runtimeinfo",

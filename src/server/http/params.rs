@@ -28,6 +28,13 @@ pub(super) struct Form {
 }
 
 impl Form {
+    /// The parameters of a URL alone, for requests whose body is something else.
+    pub(super) fn of_url(query: Option<&str>) -> Self {
+        let mut form = Self::default();
+        push_pairs(&mut form.pairs, query.unwrap_or(""));
+        form
+    }
+
     /// The first value, empty when absent: Go's `FormValue`.
     pub(super) fn value(&self, name: &str) -> &str {
         self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)

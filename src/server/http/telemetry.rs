@@ -90,7 +90,7 @@ fn push_rooms(out: &mut String, rooms: &Rooms) {
             caches.iter().map(|(name, counts)| (format!("{{cache=\"{name}\"}}"), float(figure(counts))));
         push_family(out, family, rows);
     }
-    let help = "Bytes that remote write requests hold while they are stored.";
+    let help = "Bytes that requests of remote write and of logs hold while they are stored.";
     let held = float(rooms.write_memory.used());
     push_family(out, ("quipu_remote_write_memory_bytes", "gauge", help), [(String::new(), held)]);
 }

@@ -3,6 +3,7 @@
 mod client;
 mod data;
 mod hostile;
+mod logs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +52,8 @@ async fn rooms(door: &Door) -> Rooms {
     let write_memory = MemoryBudget::new("test", 1 << 30);
     let sink = Sink::new(|_, _| unreachable!("nothing is scraped"), |_| unreachable!("nothing is scraped"));
     let scraper = Arc::new(Scraper::new(sink, clock, pools.clone(), &Registry::new(), 0));
-    Rooms { tenant: Tenant::default(), store, engine, scraper, pools, write_memory }
+    let log_rules = Arc::new(LogRules::default());
+    Rooms { tenant: Tenant::default(), store, engine, scraper, pools, write_memory, log_rules }
 }
 
 async fn ready_server() -> Server {

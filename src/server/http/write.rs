@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::admission::{Admitted, admit, refusal};
 use super::params::quote;
-use super::reply::{text_error, text_from};
+use super::reply::text_error;
 use super::{Door, Rooms};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Batch, Handle, LabelsRef, MetricMetadata, Timestamps};
@@ -20,8 +20,6 @@ use crate::store::Appended;
 use crate::wire::Limits;
 use crate::wire::remote_write::{LabelPairs, SeriesRef, WriteRequest, decompress};
 
-/// Bytes of a body as it is sent.
-const BODY_BYTES: usize = 32 << 20;
 /// How many refused series and samples a 400 names.
 const NAMED: usize = 5;
 /// How often handles are resolved again before the request is given up.
@@ -58,23 +56,8 @@ async fn take(rooms: &Rooms, request: Request) -> Result<Refused, Box<Response>>
     let boxed = |status, message: String| Box::new(text_error(status, &message));
     let (parts, body) = request.into_parts();
     check_headers(&parts.headers).map_err(|why| boxed(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))?;
-    let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    let declared: usize = declared.unwrap_or(BODY_BYTES);
-    let too_large = || {
-        let message = format!("the body is larger than the limit of {BODY_BYTES} bytes");
-        boxed(StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
-    if declared > BODY_BYTES {
-        return Err(too_large());
-    }
+    let Admitted { body, memory } = admit(rooms, &parts.headers, body, "remote write").await?;
     let limits = Limits::default();
-    // The body, what it unpacks to and the rows made of it, before any of it is read.
-    let bytes = u64::try_from(declared).unwrap_or(u64::MAX).saturating_mul(4);
-    let memory = rooms.write_memory.try_reserve(bytes).map_err(|error| {
-        let text = "too many remote write requests at a time; send again later";
-        Box::new(text_from(&Error::new(Kind::Unavailable, text).caused_by(error)))
-    })?;
-    let body = read(body).await.ok_or_else(too_large)?;
     let rooms = rooms.clone();
     // Not ended when the client goes away: the batch is whole or not there, and the client will ask again.
     let stored = rooms.pools.clone().spawn_cpu(async move {
@@ -83,19 +66,6 @@ async fn take(rooms: &Rooms, request: Request) -> Result<Refused, Box<Response>>
     });
     let stored = stored.await.unwrap_or_else(|e| Err(Error::internal("a request did not end").caused_by(e)));
     stored.map_err(|error| Box::new(refusal(&error)))
-}
-
-/// Wrong bytes and passed limits are the sender's fault.
-fn refusal(error: &Error) -> Response {
-    match error.kind() {
-        Kind::Invalid | Kind::Limit => text_error(StatusCode::BAD_REQUEST, &error.to_string()),
-        _ => text_from(error),
-    }
-}
-
-/// `None` when it is too large or the client went away.
-async fn read(body: Body) -> Option<axum::body::Bytes> {
-    axum::body::to_bytes(body, BODY_BYTES).await.ok()
 }
 
 /// Prometheus' rules: a missing type or encoding means version 1.0 and snappy.

@@ -6,6 +6,7 @@
 
 mod global;
 mod http;
+mod logs;
 mod names;
 mod raw;
 mod scrape;
@@ -13,6 +14,8 @@ mod scrape;
 pub use global::GlobalSettings;
 pub(crate) use global::RawGlobal;
 pub use http::{Credentials, HttpSettings, ProxySettings, Secret, TlsSettings, TlsVersion};
+pub(crate) use logs::FILENAME;
+pub use logs::{LogFileSettings, LogSettings, Multiline, StartPattern};
 pub use names::{EscapingScheme, NameScheme};
 pub(crate) use raw::{Inert, RawScrape, inert};
 pub use scrape::{FileSdSettings, Limits, ProbeLabels, Protocol, Scheme, ScrapeSettings};
