@@ -152,7 +152,7 @@ async fn a_k_that_is_no_number_of_series_is_refused() {
 #[tokio::test]
 async fn what_is_not_supported_is_refused_by_name() {
     let cases = [
-        ("histogram_count(g)", "histogram_count"),
+        ("start_timestamp(g)", "start_timestamp"),
         ("info(g)", "info"),
         ("g </ 1", "</"),
         ("rate(g[5m] anchored)", "anchored"),

@@ -21,7 +21,6 @@ fn walk(expr: &Expr, order: &mut Vec<Position>) {
         ExprKind::Binary(binary) => {
             walk(&binary.left, order);
             walk(&binary.right, order);
-            order.push(Position(expr.span.range().start));
         }
         ExprKind::Aggregate(aggregate) => {
             let operands = || aggregate.param.iter().chain([&aggregate.expr]);

@@ -269,7 +269,9 @@ proptest! {
     #[test]
     fn more_observations_are_no_reset(left in any_histogram(), right in any_histogram()) {
         // A coarser bucket may reach out of a zero bucket that took all of its finer ones: that is a reset.
-        prop_assume!(left.schema == right.schema);
+        if left.schema != right.schema {
+            return Ok(());
+        }
         let total = sum(&left, &right).expect("exponential");
         prop_assert!(!is_reset(&total, &left), "{left:?} {right:?} {total:?}");
         prop_assert!(!is_reset(&total, &right));

@@ -396,11 +396,16 @@ impl Mean {
             }
         }
         for mean in [&mut *self, &mut other] {
-            if !mean.incremental {
-                mean.incremental = true;
-                mean.total.divide(mean.count);
+            // One histogram is divided at once: a second rounding would leave what should cancel.
+            match (mean.incremental, mean.count > 1.0) {
+                (false, false) => mean.total.divide(count),
+                (false, true) => {
+                    mean.total.divide(mean.count);
+                    mean.total.scale(mean.count / count);
+                }
+                (true, _) => mean.total.scale(mean.count / count),
             }
-            mean.total.scale(mean.count / count);
+            mean.incremental = true;
         }
         self.count = count;
         self.total.merge(other.total)
