@@ -1,10 +1,11 @@
 //! What a PromQL question is and what comes back: series with their points, read in place by an encoder.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::exec::{self, MergedRow, bits};
+use super::exec::{self, Cell, MergedRow, bits};
 use super::plan::Grid;
-use crate::model::LabelsRef;
+use crate::model::{Histogram, LabelsRef};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,18 +104,23 @@ pub struct AnswerSeries {
 #[derive(Debug, Clone)]
 enum Points {
     /// A value a step of the grid, where its bit is set.
-    Steps { grid: Grid, values: Vec<f64>, valid: Vec<u64> },
+    Steps { grid: Grid, values: Vec<f64>, valid: Vec<u64>, histograms: Vec<Cell> },
     /// As stored.
-    Samples { timestamps: Vec<i64>, values: Vec<f64> },
+    Samples { timestamps: Vec<i64>, values: Vec<f64>, times: Vec<i64>, histograms: Vec<Arc<Histogram>> },
 }
 
 impl AnswerSeries {
     pub(super) fn steps(grid: Grid, row: MergedRow) -> Self {
-        Self { labels: row.labels, points: Points::Steps { grid, values: row.values, valid: row.valid } }
+        let MergedRow { labels, values, valid, histograms } = row;
+        Self { labels, points: Points::Steps { grid, values, valid, histograms } }
     }
 
-    pub(super) fn samples(labels: Box<[u8]>, timestamps: Vec<i64>, values: Vec<f64>) -> Self {
-        Self { labels, points: Points::Samples { timestamps, values } }
+    pub(super) fn samples(
+        labels: Box<[u8]>,
+        (timestamps, values): (Vec<i64>, Vec<f64>),
+        (times, histograms): (Vec<i64>, Vec<Arc<Histogram>>),
+    ) -> Self {
+        Self { labels, points: Points::Samples { timestamps, values, times, histograms } }
     }
 
     /// The label pairs in output order: sorted by name, `__name__` at its place.
@@ -126,11 +132,11 @@ impl AnswerSeries {
         LabelsRef::trusted(&self.labels)
     }
 
-    /// The points in order: ms since 1970, value.
+    /// The floats in order: ms since 1970, value.
     pub fn points(&self) -> impl Iterator<Item = (i64, f64)> + '_ {
         let (steps, samples) = match &self.points {
-            Points::Steps { grid, values, valid } => (Some((grid, values, valid)), None),
-            Points::Samples { timestamps, values } => (None, Some((timestamps, values))),
+            Points::Steps { grid, values, valid, .. } => (Some((grid, values, valid)), None),
+            Points::Samples { timestamps, values, .. } => (None, Some((timestamps, values))),
         };
         let steps = steps.into_iter().flat_map(|(grid, values, valid)| {
             bits::ones(valid).map(move |step| (grid.time(step), values[step]))
@@ -141,11 +147,26 @@ impl AnswerSeries {
         steps.chain(samples)
     }
 
-    /// How many points there are.
+    /// The native histograms in order: ms since 1970, histogram. No time has a float too.
+    pub fn histograms(&self) -> impl Iterator<Item = (i64, &Histogram)> + '_ {
+        let (steps, samples) = match &self.points {
+            Points::Steps { grid, histograms, .. } => (Some((grid, histograms)), None),
+            Points::Samples { times, histograms, .. } => (None, Some((times, histograms))),
+        };
+        let steps = steps.into_iter().flat_map(|(grid, cells)| {
+            cells.iter().map(move |(step, histogram)| (grid.time(*step as usize), histogram.as_ref()))
+        });
+        let samples = samples
+            .into_iter()
+            .flat_map(|(times, histograms)| times.iter().copied().zip(histograms.iter().map(Arc::as_ref)));
+        steps.chain(samples)
+    }
+
+    /// How many points of both kinds there are.
     pub fn point_count(&self) -> usize {
         match &self.points {
-            Points::Steps { valid, .. } => bits::count(valid),
-            Points::Samples { timestamps, .. } => timestamps.len(),
+            Points::Steps { valid, histograms, .. } => bits::count(valid) + histograms.len(),
+            Points::Samples { timestamps, times, .. } => timestamps.len() + times.len(),
         }
     }
 }

@@ -227,6 +227,7 @@ impl Engine {
             lookback_ms: question.lookback_ms.unwrap_or_else(|| self.settings.lookback_delta.as_time()),
             immediate_names: !self.settings.delayed_name_removal,
             annotations: &annotations,
+            names_resets: None,
             in_parameter: false,
         };
         let translated = translator.translate(&expr)?;

@@ -6,6 +6,8 @@ mod answer;
 mod engine;
 mod exec;
 mod features;
+#[cfg(test)]
+mod histogram_tests;
 mod plan;
 mod promql;
 mod run;
@@ -17,7 +19,9 @@ mod translate;
 
 pub use answer::{Answer, AnswerSeries, QueryStats, Question, Shape, Times};
 pub use engine::{Engine, EngineGround};
-pub use exec::Data;
+#[cfg(test)]
+pub(crate) use exec::MemorySeries;
+pub use exec::{Bucket, Data, buckets};
 pub use features::Supported;
 pub use settings::QuerySettings;
 

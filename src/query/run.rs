@@ -30,7 +30,11 @@ pub(super) async fn collect(
             let view = View::of(&batch);
             for row in 0..view.len() {
                 let cells = view.row(row, &mut words);
-                merged.add((view.labels(row), view.drop_name(row)), &cells, false)?;
+                merged.add(
+                    (view.labels(row), view.drop_name(row)),
+                    (&cells, view.histograms(row)?),
+                    false,
+                )?;
             }
             yielder.check().await;
         }
@@ -63,16 +67,20 @@ pub(super) async fn samples(
     while let Some(rows) = reader.next().await? {
         let first = rows.timestamps.partition_point(|t| *t < from);
         let end = rows.timestamps.partition_point(|t| *t <= to);
-        if first >= end {
+        let first_histogram = rows.histogram_times.partition_point(|t| *t < from);
+        let end_histogram = rows.histogram_times.partition_point(|t| *t <= to);
+        let count = end.saturating_sub(first) + end_histogram.saturating_sub(first_histogram);
+        if count == 0 {
             continue;
         }
-        total = total.saturating_add(u64::try_from(end - first).unwrap_or(u64::MAX));
+        total = total.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         if total > max_samples {
             return Err(too_many_samples().with("limit", max_samples));
         }
-        let (timestamps, values) = (rows.timestamps[first..end].to_vec(), rows.values[first..end].to_vec());
-        let labels = source.labels(rows.index);
-        series.push(AnswerSeries::samples(labels, timestamps, values));
+        let floats = (rows.timestamps[first..end].to_vec(), rows.values[first..end].to_vec());
+        let range = first_histogram..end_histogram;
+        let histograms = (rows.histogram_times[range.clone()].to_vec(), rows.histograms[range].to_vec());
+        series.push(AnswerSeries::samples(source.labels(rows.index), floats, histograms));
     }
     Ok(series)
 }

@@ -23,6 +23,8 @@ fn series(metric: &str, labels: &[(&str, &str)], points: &[(i64, f64)]) -> Memor
         timestamps: points.iter().map(|(t, _)| *t).collect(),
         values: points.iter().map(|(_, v)| *v).collect(),
         stale_at: Vec::new(),
+        histogram_times: Vec::new(),
+        histograms: Vec::new(),
     }
 }
 
@@ -150,7 +152,7 @@ async fn a_k_that_is_no_number_of_series_is_refused() {
 #[tokio::test]
 async fn what_is_not_supported_is_refused_by_name() {
     let cases = [
-        ("histogram_count(g)", "histogram_count"),
+        ("start_timestamp(g)", "start_timestamp"),
         ("info(g)", "info"),
         ("g </ 1", "</"),
         ("rate(g[5m] anchored)", "anchored"),

@@ -67,6 +67,9 @@ pub(super) struct Translator<'a> {
     /// Names are removed by each construct and not at the end.
     pub(super) immediate_names: bool,
     pub(super) annotations: &'a Annotations,
+    /// Whether selectors name the resets of native histograms; a subquery or a function of all buckets above
+    /// forbids it.
+    pub(super) names_resets: Option<bool>,
     /// Inside of an aggregation's parameter, which Prometheus does not look through beforehand.
     pub(super) in_parameter: bool,
 }
@@ -145,8 +148,8 @@ impl Translator<'_> {
             ExprKind::Number(number) => Ok(Value::Scalar(Scalar::Known(StepScalar::Constant(number.value)))),
             ExprKind::Vector(selector) => self.instant_selector(selector, Take::Newest).map(Value::Vector),
             ExprKind::Unary(unary) => self.unary(unary),
-            ExprKind::Binary(binary) => self.binary(binary),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate).map(Value::Vector),
+            ExprKind::Binary(binary) => self.binary(binary, expr.span),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.span).map(Value::Vector),
             ExprKind::Call(call) => self.call(call, expr.span),
             ExprKind::Paren(inner) => self.value(inner),
             ExprKind::String(_) | ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
@@ -214,7 +217,8 @@ impl Translator<'_> {
         // The name stands first in plans, wherever it stood in the text.
         matchers.sort_by_key(|matcher| matcher.name() != METRIC_NAME);
         let offset_ms = selector.offset.as_ref().map_or(Ok(0), fixed)?;
-        self.as_read(Selector { matchers, range_ms, take, offset_ms, at_ms, only_ms: None })
+        let names_resets = self.names_resets == Some(true);
+        self.as_read(Selector { matchers, range_ms, take, offset_ms, at_ms, only_ms: None, names_resets })
     }
 
     /// Two places where Prometheus evaluates a selector with `@` at other times than it reads samples for, which

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder,
-    DictionaryArray, FixedSizeListArray, Float64Array, Int32Array, RecordBatch,
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder,
+    DictionaryArray, FixedSizeListArray, Float64Array, Int32Array, LargeBinaryArray, LargeBinaryBuilder,
+    RecordBatch,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, Int32Type};
 
 use super::aggregate::Row;
 use super::kernel::bits;
+use super::native::{Cell, push_cells, read_cells};
 use crate::error::{Error, Kind, Result};
 use crate::model::LabelsRef;
-use crate::query::plan::{DROP_NAME, GRID, GridSchema, LABELS};
+use crate::query::plan::{DROP_NAME, GRID, GridSchema, HISTOGRAMS, LABELS};
 
 /// About how many bytes of values a batch holds.
 const BATCH_BYTES: usize = 1 << 20;
+/// How many bytes of histograms end a batch.
+const HISTOGRAM_BYTES: usize = 8 << 20;
 
 /// How many rows a batch of this many steps should have.
 pub(crate) fn batch_rows(steps: usize) -> usize {
@@ -33,6 +37,7 @@ pub(crate) struct Rows {
     valid: BooleanBufferBuilder,
     nulls: usize,
     len: usize,
+    histograms: Option<HistogramColumn>,
 }
 
 /// Where a batch's label sets come from.
@@ -65,6 +70,7 @@ impl Rows {
             valid: BooleanBufferBuilder::new(cells),
             nulls: 0,
             len: 0,
+            histograms: None,
         }
     }
 
@@ -110,6 +116,35 @@ impl Rows {
         Ok(true)
     }
 
+    /// Adds a row whose labels are a key, with floats and histograms.
+    pub(crate) fn push_mixed(
+        &mut self,
+        key: i32,
+        drop_name: bool,
+        (values, valid): (&[f64], &[u64]),
+        cells: &[Cell],
+    ) {
+        self.values.extend_from_slice(values);
+        self.finish_row(drop_name, (bits::count(valid) < values.len()).then_some(valid));
+        self.attach(cells);
+        match &mut self.labels {
+            Labels::Shared(_, keys) => keys.push(key),
+            Labels::Own(_) => unreachable!("these rows bring their labels"),
+        }
+    }
+
+    /// Gives the newest row its histograms.
+    pub(crate) fn attach(&mut self, cells: &[Cell]) {
+        if !cells.is_empty() {
+            self.histograms.get_or_insert_default().push(self.len - 1, cells);
+        }
+    }
+
+    /// Whether the histograms are so many that the batch should end.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.histograms.as_ref().is_some_and(|column| column.bytes > HISTOGRAM_BYTES)
+    }
+
     fn finish_row(&mut self, drop_name: bool, valid: Option<&[u64]>) {
         let steps = self.schema.grid().steps();
         self.len += 1;
@@ -144,7 +179,46 @@ impl Rows {
         let valid = self.valid.finish();
         let nulls = (self.nulls > 0).then(|| NullBuffer::new(valid));
         let drop_name = BooleanArray::new(self.drop_name.finish(), None);
-        assemble(&self.schema, labels, drop_name, ScalarBuffer::from(self.values), nulls)
+        let values = ScalarBuffer::from(self.values);
+        let histograms = self.histograms.map(|column| column.finish(self.len));
+        assemble(&self.schema, labels, drop_name, (values, nulls), histograms)
+    }
+}
+
+/// Histograms of rows, in row order; rows without any are nulls.
+#[derive(Debug, Default)]
+pub(crate) struct HistogramColumn {
+    rows: LargeBinaryBuilder,
+    bytes: usize,
+    buffer: Vec<u8>,
+}
+
+impl HistogramColumn {
+    /// The histograms of a row; those of the rows before are known.
+    pub(crate) fn push(&mut self, row: usize, cells: &[Cell]) {
+        if cells.is_empty() {
+            return;
+        }
+        self.pad(row);
+        self.buffer.clear();
+        push_cells(&mut self.buffer, cells);
+        self.bytes += self.buffer.len();
+        self.rows.append_value(&self.buffer);
+    }
+
+    fn pad(&mut self, rows: usize) {
+        self.rows.append_nulls(rows - self.rows.len());
+    }
+
+    /// The column of so many rows, if any has histograms.
+    pub(crate) fn into_some(self, rows: usize) -> Option<LargeBinaryArray> {
+        (self.bytes > 0).then(|| self.finish(rows))
+    }
+
+    /// The column of so many rows.
+    fn finish(mut self, rows: usize) -> LargeBinaryArray {
+        self.pad(rows);
+        self.rows.finish()
     }
 }
 
@@ -166,15 +240,20 @@ pub(crate) fn assemble(
     schema: &GridSchema,
     labels: ArrayRef,
     drop_name: BooleanArray,
-    values: ScalarBuffer<f64>,
-    nulls: Option<NullBuffer>,
+    (values, nulls): (ScalarBuffer<f64>, Option<NullBuffer>),
+    histograms: Option<LargeBinaryArray>,
 ) -> Result<RecordBatch> {
     let steps = i32::try_from(schema.grid().steps()).expect("a grid's steps fit 31 bits");
     let build = || {
         let values = Arc::new(Float64Array::try_new(values, nulls)?);
         // The item must be the schema's own: Arrow compares its name and nullability.
         let grid = FixedSizeListArray::try_new(Arc::clone(schema.item()), steps, values, None)?;
-        RecordBatch::try_new(Arc::clone(schema.arrow()), vec![labels, Arc::new(drop_name), Arc::new(grid)])
+        let mut columns: Vec<ArrayRef> = vec![labels, Arc::new(drop_name), Arc::new(grid)];
+        let Some(histograms) = histograms else {
+            return RecordBatch::try_new(Arc::clone(schema.arrow()), columns);
+        };
+        columns.push(Arc::new(histograms));
+        RecordBatch::try_new(Arc::clone(schema.with_histograms()), columns)
     };
     build().map_err(|e| Error::internal("a batch of series").caused_by(e))
 }
@@ -188,6 +267,7 @@ pub(crate) struct View<'a> {
     values: &'a [f64],
     valid: Option<BooleanBuffer>,
     steps: usize,
+    histograms: Option<&'a LargeBinaryArray>,
 }
 
 impl<'a> View<'a> {
@@ -208,11 +288,28 @@ impl<'a> View<'a> {
             values: &floats.values()[from..from + cells],
             valid,
             steps,
+            histograms: batch.columns().get(HISTOGRAMS).map(AsArray::as_binary),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Whether any row may have histograms.
+    pub(crate) fn has_histograms(&self) -> bool {
+        self.histograms.is_some()
+    }
+
+    /// The row's histograms.
+    ///
+    /// # Errors
+    /// `Internal` for bytes that are not ours.
+    pub(crate) fn histograms(&self, row: usize) -> Result<Vec<Cell>> {
+        match self.histograms.filter(|column| column.is_valid(row)) {
+            Some(column) => read_cells(column.value(row)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The label sets that the keys point into: the same array for all batches of a scan.

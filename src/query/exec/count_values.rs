@@ -9,6 +9,7 @@ use super::error::inward;
 use super::groups::{Groups, Output};
 use super::kernel::bits;
 use super::labels::{push_group, push_visible, push_with};
+use super::native::text;
 use super::operator::Yielder;
 use crate::error::Result;
 use crate::model::{LabelsRef, push_go_float_fixed};
@@ -37,7 +38,7 @@ pub(crate) async fn count_values(
             for (step, value) in cells.values.iter().enumerate().filter(|(step, _)| cells.is_valid(*step)) {
                 let key = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
                 let group = *known.entry(key).or_insert_with(|| {
-                    group_of(*value, LabelsRef::trusted(&visible), count, &mut bytes);
+                    group_of(&float_text(*value), LabelsRef::trusted(&visible), count, &mut bytes);
                     groups.id(&bytes, false)
                 });
                 if counts.len() < groups.len() * steps {
@@ -46,6 +47,15 @@ pub(crate) async fn count_values(
                     counts.resize(groups.len() * steps, 0.0);
                 }
                 counts[group * steps + step] += 1.0;
+            }
+            for (step, histogram) in view.histograms(row)? {
+                group_of(&text(&histogram), LabelsRef::trusted(&visible), count, &mut bytes);
+                let group = groups.id(&bytes, false);
+                if counts.len() < groups.len() * steps {
+                    memory.try_grow(2 * steps * 8 + 2 * bytes.len() + 64).map_err(inward)?;
+                    counts.resize(groups.len() * steps, 0.0);
+                }
+                counts[group * steps + step as usize] += 1.0;
             }
             yielder.check().await;
         }
@@ -59,12 +69,16 @@ pub(crate) async fn count_values(
     out.finish()
 }
 
-/// The labels of the group of a series' value.
-fn group_of(value: f64, labels: LabelsRef<'_>, count: &CountValues, bytes: &mut Vec<u8>) {
-    let (mut text, mut with) = (Vec::new(), Vec::new());
+fn float_text(value: f64) -> String {
+    let mut text = Vec::new();
     push_go_float_fixed(&mut text, value);
-    let text = String::from_utf8(text).expect("a number is written in ASCII");
-    push_with(&mut with, labels, &count.label, &text);
+    String::from_utf8(text).expect("a number is written in ASCII")
+}
+
+/// The labels of the group of a series' value.
+fn group_of(value: &str, labels: LabelsRef<'_>, count: &CountValues, bytes: &mut Vec<u8>) {
+    let mut with = Vec::new();
+    push_with(&mut with, labels, &count.label, value);
     bytes.clear();
     push_group(bytes, LabelsRef::trusted(&with), &count.grouping, false);
 }

@@ -1,6 +1,7 @@
 //! `GridAggregate`: reads all partitions of its input itself, one task each with its own accumulators, and merges
 //! them in partition order. Its one output partition has a row a group (or the chosen series).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,15 +17,17 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
-use super::aggregate::Accumulator;
+use super::aggregate::{Accumulator, Row};
 use super::batch::View;
 use super::error::inward;
 use super::groups::{Cache, Groups, Output};
 use super::kernel::bits;
+use super::native::{Cell, Histograms};
 use super::operator::{ScalarInput, Yielder, all_batches, gather, operator, properties, start_all, stream};
 use crate::error::{Error, Kind, Result};
+use crate::model::METRIC_NAME;
 use crate::query::plan::{
-    Aggregate, AggregateOp, Annotation, Annotations, GridSchema, Grouping, StepScalar, go_general,
+    Aggregate, AggregateOp, Annotation, Annotations, GridSchema, HistogramNote, StepScalar, go_general,
 };
 use crate::runtime::Clock;
 
@@ -191,8 +194,12 @@ impl Run {
                 accumulator: Accumulator::new(self.exec.aggregate.op, steps, &argument),
                 groups: Groups::default(),
                 series: Vec::new(),
-                grouping: self.exec.aggregate.grouping.clone(),
-                immediate_names: self.exec.settings.immediate_names,
+                settings: self.exec.settings.clone(),
+                aggregate: self.exec.aggregate.clone(),
+                parameter: argument.clone(),
+                histograms: None,
+                notes: BTreeSet::new(),
+                limited: BTreeMap::new(),
                 reservation: MemoryConsumer::new(name).register(context.memory_pool()),
             };
             fold.run(input, Yielder::new(self.exec.settings.clock), self.base.elapsed_compute().clone())
@@ -218,8 +225,15 @@ struct Fold {
     groups: Groups,
     /// The series that topk and bottomk may choose: labels, and whether the name goes.
     series: Vec<(Box<[u8]>, bool)>,
-    grouping: Grouping,
-    immediate_names: bool,
+    aggregate: Aggregate,
+    settings: Settings,
+    parameter: StepScalar,
+    /// Those of `sum` and `avg`, once there are any.
+    histograms: Option<Histograms>,
+    /// What is to be said about native histograms.
+    notes: BTreeSet<HistogramNote>,
+    /// Those of the series that `limitk` may choose.
+    limited: BTreeMap<u32, Vec<Cell>>,
     reservation: MemoryReservation,
 }
 
@@ -248,17 +262,82 @@ impl Fold {
 
     fn add(&mut self, view: &View<'_>, row: usize, cache: &mut Cache, words: &mut Vec<u64>) -> Result<()> {
         let drop_name = view.drop_name(row);
-        let nameless = drop_name && self.immediate_names;
-        let group = cache.group(view, row, (&self.grouping, nameless), &mut self.groups);
+        let nameless = drop_name && self.settings.immediate_names;
+        let group = cache.group(view, row, (&self.aggregate.grouping, nameless), &mut self.groups);
         let series = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
+        let cells = view.histograms(row)?;
+        if !cells.is_empty() {
+            self.add_mixed(group, series, (view, row), &cells);
+            return Ok(());
+        }
         if self.accumulator.add(group, series, &view.row(row, words)) {
             self.series.push((view.labels(row).as_bytes().into(), drop_name));
         }
         Ok(())
     }
 
+    /// Takes a row that has histograms.
+    fn add_mixed(&mut self, group: usize, series: u32, (view, row): (&View<'_>, usize), cells: &[Cell]) {
+        let mut words = Vec::new();
+        let floats = view.row(row, &mut words);
+        let Row { values, valid } = floats;
+        match self.aggregate.op {
+            AggregateOp::Sum | AggregateOp::Avg => {
+                let is_mean = self.aggregate.op == AggregateOp::Avg;
+                let histograms = self.histograms.get_or_insert_with(|| Histograms::new(is_mean));
+                let (notes, annotations) = (&mut self.notes, &self.settings.annotations);
+                let name = || {
+                    let is_gone = view.drop_name(row) && self.settings.immediate_names;
+                    view.labels(row).get(METRIC_NAME).filter(|_| !is_gone).unwrap_or("")
+                };
+                histograms.add(group, cells, &mut |note| {
+                    if note == HistogramNote::MixedSchemas {
+                        annotations.add(Annotation::Histogram(note, name()), self.aggregate.operand);
+                    } else {
+                        notes.insert(note);
+                    }
+                });
+                self.accumulator.add(group, series, &floats);
+            }
+            AggregateOp::Count | AggregateOp::Group => {
+                let mut words = valid.map_or_else(|| bits::all(values.len()), <[u64]>::to_vec);
+                for (step, _) in cells {
+                    bits::set(&mut words, *step as usize);
+                }
+                self.accumulator.add(group, series, &Row { values, valid: Some(&words) });
+            }
+            op @ (AggregateOp::Min
+            | AggregateOp::Max
+            | AggregateOp::Quantile
+            | AggregateOp::Stddev
+            | AggregateOp::Stdvar) => {
+                self.notes.insert(HistogramNote::IgnoredInAggregation(op.name()));
+                self.accumulator.add(group, series, &floats);
+            }
+            AggregateOp::LimitK => {
+                let mut words = valid.map_or_else(|| bits::all(values.len()), <[u64]>::to_vec);
+                for (step, _) in cells {
+                    bits::set(&mut words, *step as usize);
+                }
+                if self.accumulator.add(group, series, &Row { values, valid: Some(&words) }) {
+                    self.limited.insert(series, cells.to_vec());
+                    self.series.push((view.labels(row).as_bytes().into(), view.drop_name(row)));
+                }
+            }
+            op @ (AggregateOp::TopK | AggregateOp::BottomK) => {
+                if cells.iter().any(|(step, _)| self.parameter.at(*step as usize) >= 1.0) {
+                    self.notes.insert(HistogramNote::IgnoredInAggregation(op.name()));
+                }
+                if self.accumulator.add(group, series, &floats) {
+                    self.series.push((view.labels(row).as_bytes().into(), view.drop_name(row)));
+                }
+            }
+        }
+    }
+
     fn bytes(&self) -> usize {
-        self.accumulator.bytes() + self.groups.bytes()
+        let histograms = self.histograms.as_ref().map_or(0, Histograms::bytes);
+        self.accumulator.bytes() + self.groups.bytes() + histograms
     }
 
     fn merge(&mut self, other: Self) -> Result<()> {
@@ -267,8 +346,24 @@ impl Fold {
         let first = u32::try_from(self.series.len()).map_err(|_| too_many_series())?;
         self.series.extend(other.series);
         self.accumulator.merge(other.accumulator, &mapping, first);
+        self.limited.extend(other.limited.into_iter().map(|(series, cells)| (series + first, cells)));
+        self.notes.extend(other.notes);
+        if let Some(histograms) = other.histograms {
+            let is_mean = self.aggregate.op == AggregateOp::Avg;
+            let own = self.histograms.get_or_insert_with(|| Histograms::new(is_mean));
+            own.merge(histograms, &mapping, &mut |note| {
+                self.notes.insert(note);
+            });
+        }
         drop(other.reservation);
         self.reservation.try_resize(self.bytes()).map_err(inward)
+    }
+
+    /// Says what was found about native histograms.
+    fn say(&self) {
+        for note in &self.notes {
+            self.settings.annotations.add(Annotation::Histogram(*note, ""), self.aggregate.operand);
+        }
     }
 
     fn finish(mut self, op: AggregateOp, schema: &GridSchema) -> Result<Vec<RecordBatch>> {
@@ -277,17 +372,40 @@ impl Fold {
         if op.keeps_series() {
             for chosen in self.accumulator.chosen() {
                 let (labels, drop_name) = &self.series[chosen.series as usize];
-                out.push(labels, *drop_name, &chosen.values, &chosen.valid)?;
+                let mut valid = chosen.valid;
+                let cells = self.limited.remove(&chosen.series).unwrap_or_default();
+                let cells: Vec<Cell> =
+                    cells.into_iter().filter(|(step, _)| bits::get(&valid, *step as usize)).collect();
+                for (step, _) in &cells {
+                    bits::clear(&mut valid, *step as usize);
+                }
+                out.push_mixed((labels, *drop_name), (&chosen.values, &valid), &cells)?;
             }
+            self.say();
             return out.finish();
         }
         let (mut values, mut valid) = (vec![0.0; steps], vec![0; bits::word_count(steps)]);
         for group in 0..self.groups.len() {
             self.accumulator.finish(group, &mut values, &mut valid);
+            let mut cells = Vec::new();
+            if let Some(histograms) = &mut self.histograms {
+                cells = histograms.finish(group, &mut valid, &mut |note| {
+                    self.notes.insert(note);
+                });
+                zero_invalid(&mut values, &valid);
+            }
             let (key, drop_name) = self.groups.get(group);
-            out.push(key, drop_name, &values, &valid)?;
+            out.push_mixed((key, drop_name), (&values, &valid), &cells)?;
         }
+        self.say();
         out.finish()
+    }
+}
+
+/// A step without a value holds 0.0.
+fn zero_invalid(values: &mut [f64], valid: &[u64]) {
+    for (step, value) in values.iter_mut().enumerate() {
+        *value = if bits::get(valid, step) { *value } else { 0.0 };
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, LargeBinaryArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::Float64Type;
 use datafusion::common::Result as DfResult;
@@ -17,13 +17,16 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
-use super::batch::assemble;
+use super::batch::{View, assemble};
 use super::error::inward;
 use super::instant;
 use super::limit_ratio::{self, Ratio};
+use super::native::{self, Cell, Mapped};
 use super::operator::{ScalarInput, operator, partition_count, properties, stream};
 use crate::error::Result;
-use crate::query::plan::{DROP_NAME, GRID, GridSchema, Instant, LABELS, ScalarBinary, ScalarOp, StepScalar};
+use crate::query::plan::{
+    Annotation, Annotations, DROP_NAME, GRID, GridSchema, Instant, LABELS, ScalarBinary, ScalarOp, StepScalar,
+};
 
 /// What is computed.
 #[derive(Debug, Clone)]
@@ -65,16 +68,23 @@ pub(crate) struct GridMapExec {
     map: Map,
     input: Arc<dyn ExecutionPlan>,
     schema: GridSchema,
+    annotations: Annotations,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl GridMapExec {
-    pub(crate) fn new(map: Map, input: &Arc<dyn ExecutionPlan>, schema: &GridSchema) -> Self {
+    pub(crate) fn new(
+        map: Map,
+        input: &Arc<dyn ExecutionPlan>,
+        schema: &GridSchema,
+        annotations: &Annotations,
+    ) -> Self {
         Self {
             map,
             input: Arc::clone(input),
             schema: schema.clone(),
+            annotations: annotations.clone(),
             properties: properties(schema, partition_count(input)),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -104,13 +114,14 @@ impl ExecutionPlan for GridMapExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(self.map.replace(&children[1..]), &children[0], &self.schema)))
+        let map = self.map.replace(&children[1..]);
+        Ok(Arc::new(Self::new(map, &children[0], &self.schema, &self.annotations)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, Arc::clone(&context))?;
         let base = BaselineMetrics::new(&self.metrics, partition);
-        let (map, schema) = (self.map.clone(), self.schema.clone());
+        let (map, schema) = (self.map.clone(), (self.schema.clone(), self.annotations.clone()));
         let state = (input, map, schema, context, base);
         let batches = futures::stream::try_unfold(state, async |(mut input, map, schema, context, base)| {
             let scalars = ScalarInput::get_all(map.scalars(), &context).await?;
@@ -135,7 +146,12 @@ impl ExecutionPlan for GridMapExec {
     }
 }
 
-fn apply(map: &Map, scalars: &[StepScalar], batch: &RecordBatch, schema: &GridSchema) -> Result<RecordBatch> {
+fn apply(
+    map: &Map,
+    scalars: &[StepScalar],
+    batch: &RecordBatch,
+    (schema, annotations): &(GridSchema, Annotations),
+) -> Result<RecordBatch> {
     let grid = batch.column(GRID).as_fixed_size_list();
     let floats = grid.values().as_primitive::<Float64Type>();
     let steps = schema.grid().steps();
@@ -143,7 +159,7 @@ fn apply(map: &Map, scalars: &[StepScalar], batch: &RecordBatch, schema: &GridSc
     let cells = grid.len() * steps;
     let values = &floats.values()[from..from + cells];
     let nulls = floats.nulls().map(|nulls| nulls.slice(from, cells));
-    let (mut out, nulls, drops_name) = match map {
+    let (mut out, mut nulls, drops_name) = match map {
         Map::Function(function, _) => {
             let out = instant::compute(function.function, scalars, values, schema.grid());
             let has_results = |at: usize| instant::has_results(function.function, scalars, at % steps);
@@ -161,6 +177,7 @@ fn apply(map: &Map, scalars: &[StepScalar], batch: &RecordBatch, schema: &GridSc
             (values.to_vec(), Some(also(nulls, cells, kept)), false)
         }
     };
+    let histograms = histograms_of(map, scalars, batch, (&mut out, &mut nulls), annotations)?;
     if let Some(nulls) = &nulls {
         // A step without a value holds 0.0: sums count on it.
         for (value, valid) in out.iter_mut().zip(nulls.iter()) {
@@ -173,8 +190,38 @@ fn apply(map: &Map, scalars: &[StepScalar], batch: &RecordBatch, schema: &GridSc
         batch.column(DROP_NAME).as_boolean().clone()
     };
     let labels = Arc::clone(batch.column(LABELS));
-    let batch = assemble(schema, labels, drop_name, ScalarBuffer::from(out), nulls)?;
-    Ok(batch)
+    assemble(schema, labels, drop_name, (ScalarBuffer::from(out), nulls), histograms)
+}
+
+/// The rows' native histograms, if they stay some; those that become floats go into the grid.
+fn histograms_of(
+    map: &Map,
+    scalars: &[StepScalar],
+    batch: &RecordBatch,
+    (out, nulls): (&mut [f64], &mut Option<NullBuffer>),
+    annotations: &Annotations,
+) -> Result<Option<LargeBinaryArray>> {
+    let view = View::of(batch);
+    if !view.has_histograms() {
+        return Ok(None);
+    }
+    // What does not depend on the value is the same in every row.
+    let floats = out[..out.len() / view.len().max(1)].to_vec();
+    let places = if let Map::Ratio(ratio, _) = map { ratio.places(batch) } else { Vec::new() };
+    native::map_rows(&view, (out, nulls), |row, cells| match map {
+        Map::Function(function, _) => native::function_of(function.function, cells, &floats),
+        Map::Binary(binary, _) => {
+            let mapped = native::scalar_of(binary, cells, &scalars[0]);
+            if let Some(note) = mapped.note {
+                annotations.add(Annotation::Histogram(note, ""), binary.position);
+            }
+            mapped
+        }
+        Map::Ratio(..) => {
+            let keeps = |(step, _): &Cell| limit_ratio::keeps(scalars[0].at(*step as usize), places[row]);
+            Mapped { cells: cells.into_iter().filter(keeps).collect(), ..Mapped::default() }
+        }
+    })
 }
 
 /// The cells that have a value and pass a condition too.

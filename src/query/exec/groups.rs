@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use super::batch::{Rows, View, batch_rows};
 use super::kernel::bits;
 use super::labels::push_group;
+use super::native::Cell;
 use crate::error::Result;
 use crate::query::plan::{GridSchema, Grouping};
 
@@ -113,13 +114,24 @@ impl<'a> Output<'a> {
         values: &[f64],
         valid: &[u64],
     ) -> Result<()> {
+        self.push_mixed((labels, drop_name), (values, valid), &[])
+    }
+
+    /// Adds a row with floats and histograms, unless it has neither.
+    pub(crate) fn push_mixed(
+        &mut self,
+        (labels, drop_name): (&[u8], bool),
+        (values, valid): (&[f64], &[u64]),
+        cells: &[Cell],
+    ) -> Result<()> {
         let set = bits::count(valid);
-        if set == 0 {
+        if set == 0 && cells.is_empty() {
             return Ok(());
         }
         let rows = self.rows.get_or_insert_with(|| Rows::new(self.schema, 1));
         rows.push(labels, drop_name, values, (set < values.len()).then_some(valid));
-        if rows.len() >= batch_rows(values.len()) {
+        rows.attach(cells);
+        if rows.len() >= batch_rows(values.len()) || rows.is_heavy() {
             self.batches.extend(self.rows.take().map(Rows::finish).transpose()?);
         }
         Ok(())

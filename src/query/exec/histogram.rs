@@ -1,4 +1,4 @@
-//! Functions over classic histograms: the rows that are buckets of one histogram are brought together, and what
+//! Functions over histograms, classic and native: the rows that are buckets of one histogram are brought together, and what
 //! [`buckets`](super::buckets) says of them is laid out again as rows.
 
 use arrow::array::RecordBatch;
@@ -10,11 +10,14 @@ use super::grid_aggregate::Settings;
 use super::groups::{Groups, Output};
 use super::kernel::bits;
 use super::labels::{push_visible, push_with, push_without_name};
+use super::native::{self, Cell};
 use super::operator::Yielder;
 use super::small::same_labels;
 use crate::error::Result;
-use crate::model::{LabelsRef, METRIC_NAME, push_openmetrics_float};
-use crate::query::plan::{Annotation, GridSchema, Histogram, HistogramFunction, Mended, StepScalar};
+use crate::model::{Histogram as NativeHistogram, LabelsRef, METRIC_NAME, push_openmetrics_float};
+use crate::query::plan::{
+    Annotation, GridSchema, Histogram, HistogramFunction, HistogramNote, Mended, StepScalar,
+};
 
 /// The label of a bucket's upper bound.
 const BOUND: &str = "le";
@@ -32,6 +35,15 @@ struct Member {
     bound: f64,
     batch: usize,
     row: usize,
+}
+
+/// The rows of one label set.
+#[derive(Debug, Default)]
+struct Members {
+    /// Buckets, by their bound.
+    classic: Vec<Member>,
+    /// Native histograms, by step.
+    native: Vec<Cell>,
 }
 
 /// The values of one histogram at every step: a row, or one for each quantile in use.
@@ -64,7 +76,7 @@ impl<'a> Classic<'a> {
     ) -> Result<Vec<RecordBatch>> {
         self.warn();
         let views: Vec<View<'_>> = batches.iter().map(View::of).collect();
-        let (groups, members) = self.group(&views);
+        let (groups, members) = self.group(&views)?;
         let mut out = Output::new(schema);
         for (group, members) in members.iter().enumerate() {
             yielder.check().await;
@@ -95,14 +107,11 @@ impl<'a> Classic<'a> {
     }
 
     /// The histograms by their labels without `le`, with their buckets sorted by bound.
-    fn group(&self, views: &[View<'_>]) -> (Groups, Vec<Vec<Member>>) {
-        let (mut groups, mut members): (_, Vec<Vec<Member>>) = (Groups::default(), Vec::new());
+    fn group(&self, views: &[View<'_>]) -> Result<(Groups, Vec<Members>)> {
+        let (mut groups, mut members): (_, Vec<Members>) = (Groups::default(), Vec::new());
         let (mut visible, mut key, mut words) = (Vec::new(), Vec::new(), Vec::new());
         for (batch, view) in views.iter().enumerate() {
             for row in 0..view.len() {
-                if view.row(row, &mut words).valid.is_some_and(|valid| bits::count(valid) == 0) {
-                    continue;
-                }
                 visible.clear();
                 push_visible(
                     &mut visible,
@@ -110,6 +119,15 @@ impl<'a> Classic<'a> {
                     self.settings.immediate_names,
                 );
                 let labels = LabelsRef::trusted(&visible);
+                let cells = view.histograms(row)?;
+                if !cells.is_empty() {
+                    let group = groups.id(&visible, false);
+                    members.resize_with(groups.len(), Members::default);
+                    members[group].native.extend(cells);
+                }
+                if view.row(row, &mut words).valid.is_some_and(|valid| bits::count(valid) == 0) {
+                    continue;
+                }
                 let le = labels.get(BOUND).unwrap_or_default();
                 let Some(bound) = parse_bound(le) else {
                     let annotation = Annotation::BadBucket { metric: self.metric(labels), le };
@@ -119,27 +137,29 @@ impl<'a> Classic<'a> {
                 key.clear();
                 push_with(&mut key, labels, BOUND, "");
                 let group = groups.id(&key, false);
-                members.resize_with(groups.len(), Vec::new);
-                members[group].push(Member { bound, batch, row });
+                members.resize_with(groups.len(), Members::default);
+                members[group].classic.push(Member { bound, batch, row });
             }
         }
         for members in &mut members {
-            members.sort_by(|a, b| by_bound(a.bound, b.bound));
+            members.classic.sort_by(|a, b| by_bound(a.bound, b.bound));
+            members.native.sort_by_key(|(step, _)| *step);
         }
-        (groups, members)
+        Ok((groups, members))
     }
 
     /// One histogram at all steps.
     fn of_group(
         &self,
         labels: LabelsRef<'_>,
-        members: &[Member],
+        members: &Members,
         views: &[View<'_>],
         schema: &GridSchema,
     ) -> Result<Results> {
         let steps = schema.grid().steps();
-        let mut words = vec![Vec::new(); members.len()];
+        let mut words = vec![Vec::new(); members.classic.len()];
         let rows: Vec<_> = members
+            .classic
             .iter()
             .zip(&mut words)
             .map(|(member, words)| (member.bound, views[member.batch].row(member.row, words)))
@@ -150,7 +170,13 @@ impl<'a> Classic<'a> {
             present.clear();
             let here = rows.iter().filter(|(_, cells)| cells.is_valid(step));
             present.extend(here.map(|(bound, cells)| Bucket { bound: *bound, count: cells.values[step] }));
-            if present.is_empty() {
+            let native = members.native.partition_point(|(at, _)| (*at as usize) < step);
+            let native = members.native.get(native).filter(|(at, _)| *at as usize == step);
+            if native.is_some() && !present.is_empty() {
+                self.note(HistogramNote::ClassicAndNative, labels);
+            }
+            // Of two there is none.
+            if native.is_some() != present.is_empty() {
                 continue;
             }
             let questions = match self.histogram.function {
@@ -159,7 +185,10 @@ impl<'a> Classic<'a> {
             };
             for quantile in questions {
                 buckets.clone_from(&present);
-                let value = self.value(quantile.at(step), (labels, step), &mut buckets, schema);
+                let value = match native {
+                    Some((_, histogram)) => self.native_value(quantile.at(step), (labels, step), histogram),
+                    None => self.value(quantile.at(step), (labels, step), &mut buckets, schema),
+                };
                 let row = self.row(&mut results, quantile.at(step), labels, steps);
                 if bits::get(&row.valid, step) {
                     return Err(same_labels());
@@ -169,6 +198,28 @@ impl<'a> Classic<'a> {
             }
         }
         Ok(results)
+    }
+
+    fn native_value(
+        &self,
+        quantile: f64,
+        (labels, step): (LabelsRef<'_>, usize),
+        histogram: &NativeHistogram,
+    ) -> f64 {
+        let (value, note) = if self.histogram.function == HistogramFunction::Fraction {
+            native::fraction(self.scalars[0].at(step), self.scalars[1].at(step), histogram)
+        } else {
+            native::quantile(quantile, histogram)
+        };
+        if let Some(note) = note {
+            self.note(note, labels);
+        }
+        value
+    }
+
+    fn note(&self, note: HistogramNote, labels: LabelsRef<'_>) {
+        let annotation = Annotation::Histogram(note, self.metric(labels));
+        self.settings.annotations.add(annotation, self.histogram.position);
     }
 
     fn value(

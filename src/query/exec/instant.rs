@@ -36,6 +36,7 @@ pub(crate) fn compute(
         InstantFunction::ClampMin => {
             with(&|value, step| go_max(argument(0, step), go_min(f64::INFINITY, value)))
         }
+        function if function.is_of_histograms() => vec![f64::NAN; values.len()],
         function => each(of_value(function)),
     }
 }
@@ -47,7 +48,7 @@ pub(crate) fn has_results(function: InstantFunction, arguments: &[StepScalar], s
             let (low, high) = (low.at(step), high.at(step));
             high >= low || low.is_nan() || high.is_nan()
         }
-        _ => true,
+        (function, _) => !function.is_of_histograms(),
     }
 }
 

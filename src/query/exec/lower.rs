@@ -79,13 +79,13 @@ impl Lower {
             let instant = node.parameters().clone();
             let scalars = scalar_inputs(&instant.arguments, inputs);
             let map = Map::Function(instant, scalars);
-            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema))));
+            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema, &self.annotations))));
         }
         if let Some(node) = Node::<LimitRatio>::of(node) {
             let (annotations, position) = (self.annotations.clone(), node.parameters().position);
             let ratio = Ratio { position, annotations, immediate_names: self.immediate_names };
             let map = Map::Ratio(ratio, scalar_input(&node.parameters().ratio, inputs));
-            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema))));
+            return Ok(Some(Arc::new(GridMapExec::new(map, first(inputs)?, schema, &self.annotations))));
         }
         if let Some((what, arguments)) = whole_of(node) {
             let scalars = scalar_inputs(arguments, inputs);
@@ -95,14 +95,14 @@ impl Lower {
         if let Some(node) = Node::<ScalarBinary>::of(node) {
             let binary = node.parameters().clone();
             let scalar = scalar_input(&binary.scalar, inputs);
-            let exec = GridMapExec::new(Map::Binary(binary, scalar), first(inputs)?, schema);
+            let exec =
+                GridMapExec::new(Map::Binary(binary, scalar), first(inputs)?, schema, &self.annotations);
             return Ok(Some(Arc::new(exec)));
         }
         if let Some(node) = Node::<VectorMatch>::of(node) {
             let [left, right] = inputs else { return Err(Error::internal("a match without two inputs")) };
             let inputs = [Arc::clone(left), Arc::clone(right)];
-            let surroundings = (self.immediate_names, self.clock);
-            let exec = VectorMatchExec::new(node.parameters().clone(), inputs, schema, surroundings);
+            let exec = VectorMatchExec::new(node.parameters().clone(), inputs, schema, self.settings());
             return Ok(Some(Arc::new(exec)));
         }
         if let Some(node) = Node::<Literal>::of(node) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use super::batch::View;
 use super::error::{inward, outward};
 use crate::error::{Error, Result};
-use crate::query::plan::{GRID, GridSchema, ScalarArgument, StepScalar};
+use crate::query::plan::{GRID, GridSchema, HISTOGRAMS, ScalarArgument, StepScalar};
 use crate::runtime::Clock;
 
 /// After this much work a task lets others run: tokio's own budget would let 128 batches pass.
@@ -251,8 +251,9 @@ pub(crate) async fn read_all(
     gather(inputs.into_iter().map(drain).collect()).await
 }
 
-/// Bytes of a batch's values: labels are shared.
+/// Bytes of a batch's values and histograms: labels are shared.
 fn batch_bytes(batch: &RecordBatch) -> usize {
     let steps = usize::try_from(batch.column(GRID).as_fixed_size_list().value_length()).unwrap_or(0);
-    batch.num_rows().saturating_mul(steps).saturating_mul(8)
+    let histograms = batch.columns().get(HISTOGRAMS).map_or(0, Array::get_array_memory_size);
+    batch.num_rows().saturating_mul(steps).saturating_mul(8).saturating_add(histograms)
 }

@@ -13,7 +13,7 @@ use super::labels::{push_visible, push_with};
 use super::small::Merged;
 use crate::error::{Error, Result};
 use crate::model::{LabelsRef, METRIC_NAME, Regex};
-use crate::query::plan::{GRID, GridSchema, Relabel};
+use crate::query::plan::{GRID, GridSchema, HISTOGRAMS, Relabel};
 
 /// Changes label sets.
 struct Change<'a> {
@@ -101,8 +101,11 @@ fn replaced(
         let keys = Int32Array::from_iter_values((0..).take(values.len()));
         let labels: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?);
         let drop_name = Arc::new(BooleanArray::from(drop_name));
-        let columns = vec![labels, drop_name, Arc::clone(batch.column(GRID))];
-        RecordBatch::try_new(Arc::clone(schema.arrow()), columns)
+        let mut columns = vec![labels, drop_name, Arc::clone(batch.column(GRID))];
+        let histograms = batch.columns().get(HISTOGRAMS).map(Arc::clone);
+        let schema = if histograms.is_some() { schema.with_histograms() } else { schema.arrow() };
+        columns.extend(histograms);
+        RecordBatch::try_new(Arc::clone(schema), columns)
     };
     build().map_err(|e| Error::internal("a batch with other labels").caused_by(e))
 }
@@ -117,7 +120,7 @@ fn merge(batches: &[RecordBatch], schema: &GridSchema) -> Result<Vec<RecordBatch
     for view in &views {
         for row in 0..view.len() {
             let (labels, cells) = (view.labels(row), view.row(row, &mut words));
-            merged.add((labels, false), &cells, false)?;
+            merged.add((labels, false), (&cells, view.histograms(row)?), false)?;
             if seen.insert(labels.as_bytes()) {
                 drops.push(view.drop_name(row));
             }
@@ -125,7 +128,7 @@ fn merge(batches: &[RecordBatch], schema: &GridSchema) -> Result<Vec<RecordBatch
     }
     let mut out = Output::new(schema);
     for (row, drop_name) in merged.into_rows().iter().zip(drops) {
-        out.push(&row.labels, drop_name, &row.values, &row.valid)?;
+        out.push_mixed((&row.labels, drop_name), (&row.values, &row.valid), &row.histograms)?;
     }
     out.finish()
 }

@@ -18,6 +18,7 @@ use super::batch::{Rows, batch_rows, too_many_labels};
 use super::error::outward;
 use super::kernel::{self, Kernel, Samples, bits};
 use super::labels::push_series;
+use super::native::{MixedRows, Points, Reach};
 use super::operator::{ScalarInput, Yielder, operator, properties, stream};
 use super::source::{Reader, Source};
 use super::window::Fused;
@@ -128,6 +129,7 @@ impl ExecutionPlan for SeriesScanExec {
             first: range.start,
             dictionary,
             kernel: None,
+            mixed: MixedRows::default(),
             arguments: Vec::new(),
             yielder: Yielder::new(self.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
@@ -151,6 +153,8 @@ struct Partial {
     first: usize,
     dictionary: Arc<BinaryArray>,
     kernel: Option<Kernel>,
+    /// For series with native histograms.
+    mixed: MixedRows,
     arguments: Vec<StepScalar>,
     yielder: Yielder,
     base: BaselineMetrics,
@@ -178,28 +182,40 @@ impl Partial {
         let left = self.dictionary.len();
         let mut rows = Rows::shared(&self.scan.schema, batch_rows(steps).min(left.max(1)), &self.dictionary);
         let mut words = vec![0; bits::word_count(steps)];
+        let Selector { range_ms, offset_ms, at_ms, names_resets, .. } = self.scan.selector;
+        let reach = Reach { grid: self.scan.schema.grid(), range_ms, offset_ms, at_ms, names_resets };
         let drop_name = self
             .scan
             .fused
             .as_ref()
             .map_or(self.scan.selector.take == Take::NewestTime, |fused| fused.function.drops_name());
-        while rows.len() < batch_rows(steps) {
+        while rows.len() < batch_rows(steps) && !rows.is_heavy() {
             let Some(series) = self.reader.next().await? else { break };
             let timer = self.base.elapsed_compute().timer();
-            self.samples.add(series.timestamps.len());
+            self.samples.add(series.timestamps.len() + series.histograms.len());
             let index = series.index;
             let key = i32::try_from(index - self.first).map_err(|_| too_many_labels())?;
             let samples =
                 Samples { timestamps: series.timestamps, values: series.values, stale_at: series.stale_at };
-            let samples = match self.scan.selector.only_ms {
-                Some(span) => samples.within(span),
-                None => samples,
+            let points =
+                Points { floats: samples, times: series.histogram_times, histograms: series.histograms };
+            let points = match self.scan.selector.only_ms {
+                Some(span) => points.within(span),
+                None => points,
             };
-            let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
-            let has_values = rows.push_with(key, drop_name, &mut words, fill)?;
-            if let Some(fused) = self.scan.fused.as_ref().filter(|_| has_values) {
+            let has_floats = if points.times.is_empty() {
+                let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&points.floats, out, valid);
+                rows.push_with(key, drop_name, &mut words, fill)?
+            } else {
+                let row = (&mut rows, words.as_mut_slice());
+                self.mixed.push(&mut kernel, &points, row, (key, drop_name), &reach)?
+            };
+            if let Some(fused) = &self.scan.fused {
                 let metric = &self.scan.source.key(index).metric;
-                fused.warn(metric, &self.arguments, &words, &self.scan.annotations);
+                if has_floats {
+                    fused.warn(metric, &self.arguments, &words, &self.scan.annotations);
+                }
+                fused.note(metric, self.mixed.notes(), &self.scan.annotations);
             }
             drop(timer);
             self.yielder.check().await;

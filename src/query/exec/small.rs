@@ -18,6 +18,7 @@ use super::aggregate::Row;
 use super::batch::{Rows, View};
 use super::kernel::bits;
 use super::labels::push_without_name;
+use super::native::Cell;
 use super::operator::{operator, properties, read_all, stream};
 use super::sort::sorted;
 use crate::error::{Error, Kind, Result};
@@ -149,12 +150,13 @@ pub(crate) fn merge_equal(views: &[View<'_>], strict: bool, schema: &GridSchema)
     for view in views {
         for row in 0..view.len() {
             let series = (view.labels(row), view.drop_name(row));
-            merged.add(series, &view.row(row, &mut words), strict)?;
+            merged.add(series, (&view.row(row, &mut words), view.histograms(row)?), strict)?;
         }
     }
     let mut rows = Rows::new(schema, merged.rows.len());
     for row in &merged.rows {
         rows.push(&row.labels, false, &row.values, Some(&row.valid));
+        rows.attach(&row.histograms);
     }
     rows.finish()
 }
@@ -178,6 +180,21 @@ pub(crate) struct MergedRow {
     pub(crate) labels: Box<[u8]>,
     pub(crate) values: Vec<f64>,
     pub(crate) valid: Vec<u64>,
+    /// Where there is no float.
+    pub(crate) histograms: Vec<Cell>,
+}
+
+impl MergedRow {
+    /// Whether another row has a sample at a step where this one has one.
+    fn overlaps(&self, valid: &[u64], histograms: &[Cell]) -> bool {
+        let is_set =
+            |words: &[u64], cells: &[Cell]| cells.iter().any(|(step, _)| bits::get(words, *step as usize));
+        let both = |cell: &Cell| self.histograms.binary_search_by_key(&cell.0, |(step, _)| *step).is_ok();
+        self.valid.iter().zip(valid).any(|(own, more)| own & more != 0)
+            || is_set(valid, &self.histograms)
+            || is_set(&self.valid, histograms)
+            || histograms.iter().any(both)
+    }
 }
 
 impl Merged {
@@ -189,7 +206,7 @@ impl Merged {
     pub(crate) fn add(
         &mut self,
         (labels, drop_name): (LabelsRef<'_>, bool),
-        row: &Row<'_>,
+        (row, histograms): (&Row<'_>, Vec<Cell>),
         strict: bool,
     ) -> Result<()> {
         let labels: Box<[u8]> = if drop_name {
@@ -203,21 +220,25 @@ impl Merged {
             Some(words) => words.to_vec(),
             None => bits::all(self.steps),
         };
-        if bits::count(&valid) == 0 {
+        if bits::count(&valid) == 0 && histograms.is_empty() {
             return Ok(());
         }
         let Some(id) = self.ids.get(&labels) else {
             self.ids.insert(labels.clone(), self.rows.len());
-            self.rows.push(MergedRow { labels, values: row.values.to_vec(), valid });
+            self.rows.push(MergedRow { labels, values: row.values.to_vec(), valid, histograms });
             return Ok(());
         };
         let own = &mut self.rows[*id];
-        if strict || own.valid.iter().zip(&valid).any(|(own, more)| own & more != 0) {
+        if strict || own.overlaps(&valid, &histograms) {
             return Err(same_labels());
         }
         for step in bits::ones(&valid) {
             own.values[step] = row.values[step];
             bits::set(&mut own.valid, step);
+        }
+        if !histograms.is_empty() {
+            own.histograms.extend(histograms);
+            own.histograms.sort_by_key(|(step, _)| *step);
         }
         Ok(())
     }

@@ -25,7 +25,9 @@ pub(crate) fn sorted(views: &[View<'_>], sort: &Sort, schema: &GridSchema) -> Re
     for (at, view) in views.iter().enumerate() {
         for row in 0..view.len() {
             let cells = view.row(row, &mut words);
-            if cells.is_valid(0) {
+            // By value only floats can be ordered; by labels everything.
+            let has_histogram = sort.labels.is_some() && !view.histograms(row)?.is_empty();
+            if cells.is_valid(0) || has_histogram {
                 order.push(Entry { value: cells.values[0], labels: view.labels(row), place: (at, row) });
             }
         }
@@ -42,6 +44,9 @@ pub(crate) fn sorted(views: &[View<'_>], sort: &Sort, schema: &GridSchema) -> Re
         let view = &views[at];
         let Row { values, valid } = view.row(row, &mut words);
         rows.push(view.labels(row).as_bytes(), view.drop_name(row), values, valid);
+        if sort.labels.is_some() {
+            rows.attach(&view.histograms(row)?);
+        }
     }
     rows.finish()
 }

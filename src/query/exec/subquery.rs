@@ -22,10 +22,11 @@ use super::aggregate::Row;
 use super::batch::{Rows, View, batch_rows};
 use super::error::inward;
 use super::kernel::{self, Kernel, Samples, bits};
+use super::native::{Cell, MixedRows, Points, Reach};
 use super::operator::{ScalarInput, Yielder, operator, partition_count, properties, stream};
 use super::window::Fused;
 use crate::error::{Error, Result};
-use crate::model::METRIC_NAME;
+use crate::model::{Histogram, METRIC_NAME, ResetHint};
 use crate::query::plan::{Annotations, GridSchema, StepScalar, Subquery, too_many_samples};
 use crate::runtime::Clock;
 
@@ -145,6 +146,7 @@ impl ExecutionPlan for SubqueryExec {
             kernel: None,
             arguments: Vec::new(),
             scratch: Scratch::default(),
+            mixed: MixedRows::default(),
             yielder: Yielder::new(self.surroundings.clock),
             base: BaselineMetrics::new(&self.metrics, partition),
             exec: self.clone(),
@@ -171,6 +173,8 @@ struct Partial {
     kernel: Option<Kernel>,
     arguments: Vec<StepScalar>,
     scratch: Scratch,
+    /// For rows with native histograms.
+    mixed: MixedRows,
     yielder: Yielder,
     base: BaselineMetrics,
     _memory: MemoryReservation,
@@ -181,21 +185,36 @@ struct Partial {
 struct Scratch {
     timestamps: Vec<i64>,
     values: Vec<f64>,
+    histogram_times: Vec<i64>,
+    histograms: Vec<Arc<Histogram>>,
 }
 
 impl Scratch {
-    /// The steps of a row that have a value; rows without a gap share their timeline.
-    fn samples<'a>(&'a mut self, times: &'a [i64], row: &Row<'a>) -> Samples<'a> {
-        let Some(valid) = row.valid else {
-            return Samples { timestamps: times, values: row.values, stale_at: &[] };
-        };
-        self.timestamps.clear();
-        self.values.clear();
-        for step in bits::ones(valid) {
-            self.timestamps.push(times[step]);
-            self.values.push(row.values[step]);
+    /// The steps of a row that have a value; rows without a gap share their timeline. What a histogram knew of the
+    /// one before it does not hold for the steps.
+    fn points<'a>(&'a mut self, times: &'a [i64], row: &Row<'a>, cells: Vec<Cell>) -> Points<'a> {
+        self.histogram_times.clear();
+        self.histograms.clear();
+        for (step, mut histogram) in cells {
+            if matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
+                Arc::make_mut(&mut histogram).reset_hint = ResetHint::Unknown;
+            }
+            self.histogram_times.push(times[step as usize]);
+            self.histograms.push(histogram);
         }
-        Samples { timestamps: &self.timestamps, values: &self.values, stale_at: &[] }
+        let floats = match row.valid {
+            None => Samples { timestamps: times, values: row.values, stale_at: &[] },
+            Some(valid) => {
+                self.timestamps.clear();
+                self.values.clear();
+                for step in bits::ones(valid) {
+                    self.timestamps.push(times[step]);
+                    self.values.push(row.values[step]);
+                }
+                Samples { timestamps: &self.timestamps, values: &self.values, stale_at: &[] }
+            }
+        };
+        Points { floats, times: &self.histogram_times, histograms: &self.histograms }
     }
 }
 
@@ -251,17 +270,27 @@ impl Partial {
         for at in rows {
             let fused = exec.fused()?;
             let timer = self.base.elapsed_compute().timer();
-            let samples = self.scratch.samples(&self.times, &view.row(at, &mut words));
-            exec.count(samples.timestamps.len())?;
+            let cells = view.histograms(at)?;
+            let points = self.scratch.points(&self.times, &view.row(at, &mut words), cells);
+            exec.count(points.floats.timestamps.len() + points.times.len())?;
             let drop_name = fused.function.drops_name() || view.drop_name(at);
             let key = i32::try_from(view.key(at)).expect("a key came from 32 bits");
-            let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&samples, out, valid);
-            if output.push_with(key, drop_name, &mut valid, fill)? {
-                let name_is_gone = exec.surroundings.immediate_names && view.drop_name(at);
-                let metric = view.labels(at).get(METRIC_NAME).filter(|_| !name_is_gone);
-                let annotations = &exec.surroundings.annotations;
-                fused.warn(metric.unwrap_or(""), &self.arguments, &valid, annotations);
+            let has_floats = if points.times.is_empty() {
+                let fill = |out: &mut [f64], valid: &mut [u64]| kernel.run(&points.floats, out, valid);
+                output.push_with(key, drop_name, &mut valid, fill)?
+            } else {
+                let Subquery { range_ms, offset_ms, at_ms, .. } = exec.node;
+                let reach =
+                    Reach { grid: exec.schema.grid(), range_ms, offset_ms, at_ms, names_resets: false };
+                self.mixed.push(kernel, &points, (&mut output, &mut valid), (key, drop_name), &reach)?
+            };
+            let name_is_gone = exec.surroundings.immediate_names && view.drop_name(at);
+            let metric = view.labels(at).get(METRIC_NAME).filter(|_| !name_is_gone).unwrap_or("");
+            let annotations = &exec.surroundings.annotations;
+            if has_floats {
+                fused.warn(metric, &self.arguments, &valid, annotations);
             }
+            fused.note(metric, self.mixed.notes(), annotations);
             drop(timer);
             self.yielder.check().await;
         }

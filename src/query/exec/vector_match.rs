@@ -28,12 +28,12 @@ use self::operand::Operand;
 use self::pairs::{Operation, Pairs};
 use super::batch::View;
 use super::error::inward;
+use super::grid_aggregate::Settings;
 use super::groups::{Groups, Output};
 use super::operator::{Yielder, all_batches, operator, properties, read_all, stream};
 use super::small::same_labels;
 use crate::error::Result;
 use crate::query::plan::{GridSchema, PairOp, VectorMatch};
-use crate::runtime::Clock;
 
 /// The operator.
 #[derive(Debug)]
@@ -41,8 +41,7 @@ pub(crate) struct VectorMatchExec {
     node: VectorMatch,
     inputs: [Arc<dyn ExecutionPlan>; 2],
     schema: GridSchema,
-    /// Names are removed at once and not at the end; the clock is for yielding.
-    surroundings: (bool, Clock),
+    settings: Settings,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -52,13 +51,13 @@ impl VectorMatchExec {
         node: VectorMatch,
         inputs: [Arc<dyn ExecutionPlan>; 2],
         schema: &GridSchema,
-        surroundings: (bool, Clock),
+        settings: Settings,
     ) -> Self {
         Self {
             node,
             inputs,
             schema: schema.clone(),
-            surroundings,
+            settings,
             properties: properties(schema, 1),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -84,12 +83,12 @@ impl ExecutionPlan for VectorMatchExec {
         _options: ReplaceChildrenOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let inputs = [0, 1].map(|side| Arc::clone(&children[side]));
-        Ok(Arc::new(Self::new(self.node.clone(), inputs, &self.schema, self.surroundings)))
+        Ok(Arc::new(Self::new(self.node.clone(), inputs, &self.schema, self.settings.clone())))
     }
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let (node, inputs, schema) = (self.node.clone(), self.inputs.clone(), self.schema.clone());
-        let (immediate_names, clock) = self.surroundings;
+        let settings = self.settings.clone();
         let base = BaselineMetrics::new(&self.metrics, 0);
         let work = async move {
             let memory = Arc::new(MemoryConsumer::new("VectorMatchExec").register(context.memory_pool()));
@@ -99,8 +98,8 @@ impl ExecutionPlan for VectorMatchExec {
             // Where both fail, the left one is what Prometheus says.
             let (left, right) = futures::future::join(left, right).await;
             let batches = [left?, right?].map(|side| side.into_iter().flatten().collect::<Vec<_>>());
-            let how = How { node: &node, schema: &schema, immediate_names, memory: &memory };
-            let batches = match_all(&batches, &how, Yielder::new(clock)).await?;
+            let how = How { node: &node, schema: &schema, settings: &settings, memory: &memory };
+            let batches = match_all(&batches, &how, Yielder::new(settings.clock)).await?;
             base.record_output(batches.iter().map(RecordBatch::num_rows).sum());
             base.done();
             Ok(batches)
@@ -113,14 +112,14 @@ impl ExecutionPlan for VectorMatchExec {
 struct How<'a> {
     node: &'a VectorMatch,
     schema: &'a GridSchema,
-    immediate_names: bool,
+    settings: &'a Settings,
     memory: &'a MemoryReservation,
 }
 
 impl How<'_> {
     /// Whether equal label sets stay two rows: at one time Prometheus only looks for them at the end.
     fn keeps_equal_apart(&self) -> bool {
-        self.node.at_one_time && !self.immediate_names
+        self.node.at_one_time && !self.settings.immediate_names
     }
 
     /// Counts a row of the answer.
@@ -141,7 +140,7 @@ async fn match_all(
     mut yielder: Yielder,
 ) -> Result<Vec<RecordBatch>> {
     let views = batches.each_ref().map(|side| side.iter().map(View::of).collect::<Vec<_>>());
-    let (mut groups, matching) = (Groups::default(), (&how.node.matching, how.immediate_names));
+    let (mut groups, matching) = (Groups::default(), (&how.node.matching, how.settings.immediate_names));
     let mut left = Operand::new(&views[0], matching, &mut groups, &mut yielder).await?;
     let mut right = Operand::new(&views[1], matching, &mut groups, &mut yielder).await?;
     left.index(groups.len());

@@ -167,6 +167,9 @@ async fn missing(
             let batch = batch.map_err(inward)?;
             let view = View::of(&batch);
             for row in 0..view.len() {
+                for (step, _) in view.histograms(row)? {
+                    bits::clear(&mut empty, step as usize);
+                }
                 match view.row(row, &mut words).valid {
                     None => empty.fill(0),
                     Some(valid) => empty.iter_mut().zip(valid).for_each(|(empty, valid)| *empty &= !valid),

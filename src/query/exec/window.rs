@@ -2,7 +2,7 @@
 
 use super::kernel::bits;
 use super::operator::ScalarInput;
-use crate::query::plan::{Annotation, Annotations, Position, StepScalar, WindowFunction};
+use crate::query::plan::{Annotation, Annotations, HistogramNote, Position, StepScalar, WindowFunction};
 
 /// The function that is fused into a scan or a subquery.
 #[derive(Debug, Clone)]
@@ -27,6 +27,18 @@ impl Fused {
         }
         if let Some(argument) = arguments.first().filter(|_| self.function == WindowFunction::Quantile) {
             self.warn_quantile(argument, valid, annotations);
+        }
+    }
+
+    /// Says what was found about the native histograms of a row.
+    pub(crate) fn note(
+        &self,
+        metric: &str,
+        notes: impl Iterator<Item = HistogramNote>,
+        annotations: &Annotations,
+    ) {
+        for note in notes {
+            annotations.add(Annotation::Histogram(note, metric), self.position);
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Aggregate {
     pub(crate) argument: ScalarArgument,
     /// Where the argument stands, for warnings.
     pub(crate) position: Position,
+    /// What warnings about native histograms point at.
+    pub(crate) operand: Position,
 }
 
 impl Aggregate {

@@ -5,6 +5,8 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::histogram_note::HistogramNote;
+
 /// A byte offset in the query's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Position(pub(crate) usize);
@@ -28,6 +30,8 @@ pub(crate) enum Annotation<'a> {
     NotACounter(&'a str),
     /// `sort` where the order is the labels'.
     SortInRangeQuery,
+    /// About native histograms, and of which metric.
+    Histogram(HistogramNote, &'a str),
     /// A ratio of `limit_ratio` beyond -1 to 1, and what it is taken for.
     RatioOutOfRange { got: f64, taken: f64 },
     /// A series that is no bucket: the metric (empty where names are already gone) and its label `le`.
@@ -78,7 +82,14 @@ impl fmt::Display for Mended {
 
 impl Annotation<'_> {
     fn is_warning(self) -> bool {
-        !matches!(self, Self::NotACounter(_) | Self::Mended { .. })
+        match self {
+            Self::NotACounter(_) | Self::Mended { .. } => false,
+            Self::Histogram(note, _) => note.is_warning(),
+            Self::QuantileOutOfRange(_)
+            | Self::SortInRangeQuery
+            | Self::RatioOutOfRange { .. }
+            | Self::BadBucket { .. } => true,
+        }
     }
 }
 
@@ -99,6 +110,7 @@ impl fmt::Display for Annotation<'_> {
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
                 go_quoted(metric)
             ),
+            Self::Histogram(note, metric) => note.write(f, &go_quoted(metric)),
             Self::SortInRangeQuery => f.write_str(
                 "PromQL warning: sort is ineffective for range queries since results are always ordered by labels",
             ),

@@ -37,6 +37,12 @@ pub(crate) enum InstantFunction {
     EvaluationTime,
     Exp,
     Floor,
+    /// Mean of the observations of a native histogram; the others that begin so are of those too. Floats have none.
+    HistogramAvg,
+    HistogramCount,
+    HistogramStddev,
+    HistogramStdvar,
+    HistogramSum,
     Hour,
     Ln,
     Log10,
@@ -60,7 +66,7 @@ pub(crate) enum InstantFunction {
 }
 
 /// Those that are called by a name of their own, in its order.
-const NAMES: [(&str, InstantFunction); 35] = [
+const NAMES: [(&str, InstantFunction); 40] = [
     ("abs", InstantFunction::Abs),
     ("acos", InstantFunction::Acos),
     ("acosh", InstantFunction::Acosh),
@@ -81,6 +87,11 @@ const NAMES: [(&str, InstantFunction); 35] = [
     ("deg", InstantFunction::Deg),
     ("exp", InstantFunction::Exp),
     ("floor", InstantFunction::Floor),
+    ("histogram_avg", InstantFunction::HistogramAvg),
+    ("histogram_count", InstantFunction::HistogramCount),
+    ("histogram_stddev", InstantFunction::HistogramStddev),
+    ("histogram_stdvar", InstantFunction::HistogramStdvar),
+    ("histogram_sum", InstantFunction::HistogramSum),
     ("hour", InstantFunction::Hour),
     ("ln", InstantFunction::Ln),
     ("log10", InstantFunction::Log10),
@@ -102,6 +113,18 @@ impl InstantFunction {
     /// The function of a name in a query.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
+    }
+
+    /// Whether it is of native histograms and not of floats.
+    pub(crate) fn is_of_histograms(self) -> bool {
+        matches!(
+            self,
+            Self::HistogramAvg
+                | Self::HistogramCount
+                | Self::HistogramStddev
+                | Self::HistogramStdvar
+                | Self::HistogramSum
+        )
     }
 
     /// The name in a query or in EXPLAIN.

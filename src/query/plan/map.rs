@@ -4,6 +4,7 @@ use std::fmt;
 
 use datafusion::logical_expr::LogicalPlan;
 
+use super::annotation::Position;
 use super::function::ScalarOp;
 use super::node::Node;
 use super::scalar::ScalarArgument;
@@ -20,6 +21,8 @@ pub(crate) struct ScalarBinary {
     pub(crate) scalar_left: bool,
     /// The scalar.
     pub(crate) scalar: ScalarArgument,
+    /// Where the whole expression stands, for what has to be said about native histograms.
+    pub(crate) position: Position,
 }
 
 impl ScalarBinary {

@@ -5,6 +5,7 @@ use std::fmt;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::aggregate::Grouping;
+use super::annotation::Position;
 use super::function::ScalarOp;
 use super::node::Node;
 use super::scalar::StepScalar;
@@ -23,6 +24,8 @@ pub(crate) struct VectorMatch {
     pub(crate) fill: [Option<StepScalar>; 2],
     /// Evaluated at one time only: equal label sets are then not looked for where names are removed at the end.
     pub(crate) at_one_time: bool,
+    /// Where the expression stands, for what has to be said about native histograms.
+    pub(crate) position: Position,
 }
 
 /// What happens where series meet.

@@ -24,6 +24,8 @@ pub(crate) struct Selector {
     pub(crate) offset_ms: i64,
     /// Replaces the evaluation time, ms.
     pub(crate) at_ms: Option<i64>,
+    /// Native histograms come with their counter resets named: where only counts and sums are wanted of them.
+    pub(crate) names_resets: bool,
     /// Samples outside of this span (first and last timestamp, ms) are not seen, even where a window holds them.
     pub(crate) only_ms: Option<(i64, i64)>,
 }

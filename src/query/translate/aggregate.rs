@@ -1,9 +1,9 @@
 //! Aggregations and their parameters.
 
 use super::super::plan::{Aggregate, AggregateOp, CountValues, Grouping, LimitRatio, ScalarArgument};
-use super::super::promql::Expr;
 use super::super::promql::ast;
 use super::super::promql::quote;
+use super::super::promql::{Expr, Span};
 use super::call::text;
 use super::constant::is_step_invariant;
 use super::{Scalar, Translator, Vector, grouping, position};
@@ -16,7 +16,7 @@ use datafusion::logical_expr::LogicalPlan;
 pub(in crate::query) const OTHER_AGGREGATIONS: [&str; 2] = ["count_values", "limit_ratio"];
 
 impl Translator<'_> {
-    pub(super) fn aggregate(&self, aggregate: &ast::Aggregate) -> Result<Vector> {
+    pub(super) fn aggregate(&self, aggregate: &ast::Aggregate, span: Span) -> Result<Vector> {
         if aggregate.op == ast::AggregateOp::CountValues {
             return self.count_values(aggregate);
         }
@@ -35,7 +35,10 @@ impl Translator<'_> {
             .ok_or_else(|| Error::unsupported(aggregate.op.as_str()))?;
         let grouping = groups(aggregate, None);
         let has_one_name = if op.keeps_series() { input.has_one_name } else { !keeps_names(&grouping) };
-        let plan = Aggregate { op, grouping, argument, position }.plan(input.plan, scalar, self.schema);
+        // Of topk and bottomk Prometheus shows the whole expression.
+        let operand = super::position(if op.keeps_series() { span } else { aggregate.expr.span });
+        let aggregate = Aggregate { op, grouping, argument, position, operand };
+        let plan = aggregate.plan(input.plan, scalar, self.schema);
         Ok(Vector { plan, has_one_name })
     }
 

@@ -48,7 +48,11 @@ impl Translator<'_> {
             return self.window(function, &call.args).map(Value::Vector);
         }
         if let Some(function) = InstantFunction::from_name(name) {
-            return self.instant(function, &call.args).map(Value::Vector);
+            let mut inner = *self;
+            if matches!(name, "histogram_count" | "histogram_sum" | "histogram_avg") {
+                inner.names_resets = inner.names_resets.or(Some(true));
+            }
+            return inner.instant(function, &call.args).map(Value::Vector);
         }
         match call.args.as_slice() {
             [] => self.own_time(name).map(|scalar| Value::Scalar(Scalar::Known(scalar))),

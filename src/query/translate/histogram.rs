@@ -22,7 +22,7 @@ impl Translator<'_> {
         let vector = vector.unwrap_parens();
         let positions = scalars.iter().map(|scalar| position(scalar.unwrap_parens().span)).collect();
         let (arguments, inputs) = self.arguments(scalars)?;
-        let input = self.vector(vector)?;
+        let input = Translator { names_resets: Some(false), ..*self }.vector(vector)?;
         // A label for the quantile may be the name.
         let sets_name =
             matches!(&function, HistogramFunction::Quantiles { label } if label == crate::model::METRIC_NAME);

@@ -1,12 +1,13 @@
 //! Unary and binary operators.
 
 use super::super::plan::{
-    Cardinality, Instant, InstantFunction, PairOp, ScalarArgument, ScalarBinary, ScalarOp, StepScalar,
-    VectorMatch,
+    Cardinality, Instant, InstantFunction, PairOp, Position, ScalarArgument, ScalarBinary, ScalarOp,
+    StepScalar, VectorMatch,
 };
+use super::super::promql::Span;
 use super::super::promql::ast::{self, BinaryOp};
 use super::constant::is_step_invariant;
-use super::{Scalar, Translator, Value, Vector, grouping};
+use super::{Scalar, Translator, Value, Vector, grouping, position};
 use crate::error::{Error, Result};
 use crate::model::METRIC_NAME;
 
@@ -30,11 +31,11 @@ impl Translator<'_> {
         })
     }
 
-    pub(super) fn binary(&self, expr: &ast::Binary) -> Result<Value> {
+    pub(super) fn binary(&self, expr: &ast::Binary, span: Span) -> Result<Value> {
         let (left, right) = (self.value(&expr.left)?, self.value(&expr.right)?);
         let (left, right) = match (left, right) {
             (Value::Vector(left), Value::Vector(right)) => {
-                return self.vectors(expr, left, right).map(Value::Vector);
+                return self.vectors((expr, span), left, right).map(Value::Vector);
             }
             others => others,
         };
@@ -44,6 +45,7 @@ impl Translator<'_> {
             return_bool: expr.returns_bool,
             scalar_left,
             scalar: ScalarArgument::None,
+            position: position(span),
         };
         match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => Ok(Value::Scalar(self.scalars(op, left, right))),
@@ -57,7 +59,7 @@ impl Translator<'_> {
         }
     }
 
-    fn vectors(&self, expr: &ast::Binary, left: Vector, right: Vector) -> Result<Vector> {
+    fn vectors(&self, (expr, span): (&ast::Binary, Span), left: Vector, right: Vector) -> Result<Vector> {
         let op = match expr.op {
             BinaryOp::And => PairOp::And,
             BinaryOp::Or => PairOp::Or,
@@ -87,6 +89,7 @@ impl Translator<'_> {
             matching: grouping(!matching.on, &matching.labels),
             fill,
             at_one_time: is_constant || self.is_instant(),
+            position: position(span),
         };
         let plan = node.plan(left.plan, right.plan, self.schema);
         Ok(Vector { plan, has_one_name: has_one_name && !copies_name })
@@ -94,8 +97,13 @@ impl Translator<'_> {
 
     pub(super) fn scalars(&self, op: ScalarOp, left: Scalar, right: Scalar) -> Scalar {
         // A comparison between scalars always has `bool`; the grammar sees to it.
-        let binary =
-            |scalar, scalar_left| ScalarBinary { op, return_bool: op.is_comparison(), scalar_left, scalar };
+        let binary = |scalar, scalar_left| ScalarBinary {
+            op,
+            return_bool: op.is_comparison(),
+            scalar_left,
+            scalar,
+            position: Position(0),
+        };
         match (left, right) {
             (Scalar::Known(left), Scalar::Known(right)) => {
                 Scalar::Known(left.zip(&right, |left, right| op.apply(left, right)))

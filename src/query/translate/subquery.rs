@@ -27,7 +27,8 @@ impl Translator<'_> {
         let Some((grid, end_ms)) = node.grid(self.grid())? else { return Ok((node, None)) };
         self.steps_left.take(grid.steps())?;
         let schema = GridSchema::new(grid)?;
-        let vector = Translator { schema: &schema, end_ms, ..*self }.vector(&subquery.expr)?;
+        let vector = Translator { schema: &schema, end_ms, names_resets: Some(false), ..*self }
+            .vector(&subquery.expr)?;
         Ok((node, Some((vector, schema))))
     }
 }

@@ -23,7 +23,7 @@ mod smooth;
 #[cfg(test)]
 mod tests;
 
-use self::edges::Edges;
+pub(crate) use self::edges::Edges;
 use crate::error::Result;
 use crate::model::time::{count_to_f64, ms_to_seconds};
 use crate::query::plan::{Grid, StepScalar, WindowFunction, Windows};
@@ -102,6 +102,11 @@ impl Kernel {
             steps: grid.steps(),
             repeat: at_ms.is_some(),
         })
+    }
+
+    /// What it computes.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Computes one series into `out` (one value a step) and `valid` (one bit a step); returns the number of

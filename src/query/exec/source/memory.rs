@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{METRIC_NAME, Matcher, SeriesKey};
+use crate::model::{Histogram, METRIC_NAME, Matcher, SeriesKey};
 use crate::store::SeriesRows;
 
 /// One series: its samples and stale markers.
@@ -13,6 +13,8 @@ pub(crate) struct MemorySeries {
     pub(crate) timestamps: Vec<i64>,
     pub(crate) values: Vec<f64>,
     pub(crate) stale_at: Vec<i64>,
+    pub(crate) histogram_times: Vec<i64>,
+    pub(crate) histograms: Vec<Arc<Histogram>>,
 }
 
 /// Some series.
@@ -50,7 +52,10 @@ impl Memory {
     }
 
     pub(super) fn rows(&self) -> u64 {
-        self.series.iter().map(|series| u64::try_from(series.timestamps.len()).expect("a length")).sum()
+        self.series
+            .iter()
+            .map(|series| u64::try_from(series.timestamps.len() + series.histograms.len()).expect("a length"))
+            .sum()
     }
 
     pub(super) fn partitions(&self, n: usize) -> Vec<Range<usize>> {
@@ -59,7 +64,14 @@ impl Memory {
     }
 
     pub(super) fn rows_of(&self, index: usize) -> SeriesRows<'_> {
-        let MemorySeries { timestamps, values, stale_at, .. } = &self.series[index];
-        SeriesRows { index, timestamps, values, stale_at, histogram_times: &[], histograms: &[] }
+        let series = &self.series[index];
+        SeriesRows {
+            index,
+            timestamps: &series.timestamps,
+            values: &series.values,
+            stale_at: &series.stale_at,
+            histogram_times: &series.histogram_times,
+            histograms: &series.histograms,
+        }
     }
 }

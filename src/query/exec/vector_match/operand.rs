@@ -9,6 +9,7 @@ use crate::query::exec::batch::View;
 use crate::query::exec::groups::{Cache, Groups};
 use crate::query::exec::kernel::bits;
 use crate::query::exec::labels::push_without_name;
+use crate::query::exec::native::Cell;
 use crate::query::exec::operator::Yielder;
 use crate::query::plan::Grouping;
 
@@ -20,6 +21,8 @@ pub(super) struct Operand<'a> {
     starts: Vec<u32>,
     order: Vec<u32>,
     immediate_names: bool,
+    /// The native histograms of each row; empty where no row has any.
+    histograms: Vec<Vec<Cell>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,17 +45,22 @@ impl<'a> Operand<'a> {
     ) -> Result<Self> {
         let mut rows = Vec::with_capacity(views.iter().map(View::len).sum());
         let mut cache = Cache::default();
+        let has_histograms = views.iter().any(View::has_histograms);
+        let mut histograms = Vec::new();
         for (number, view) in views.iter().enumerate() {
             cache.follow(view);
             for row in 0..view.len() {
                 let nameless = immediate_names && view.drop_name(row);
                 let group = cache.group(view, row, (matching, nameless), groups);
+                if has_histograms {
+                    histograms.push(view.histograms(row)?);
+                }
                 rows.push(Place { view: small(number)?, row: small(row)?, group: small(group)? });
             }
             yielder.check().await;
         }
         small(rows.len())?;
-        Ok(Self { views, rows, starts: Vec::new(), order: Vec::new(), immediate_names })
+        Ok(Self { views, rows, starts: Vec::new(), order: Vec::new(), immediate_names, histograms })
     }
 
     /// Orders the rows by group.
@@ -90,18 +98,31 @@ impl<'a> Operand<'a> {
         self.order[range].iter().map(|at| *at as usize)
     }
 
-    /// A row's values; `words` holds its validity where not all steps have a value.
+    /// A row's native histograms.
+    pub(super) fn histograms(&self, at: usize) -> &[Cell] {
+        self.histograms.get(at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether any row has native histograms.
+    pub(super) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// A row's floats; `words` holds its validity where not all steps have a value.
     pub(super) fn row<'b>(&'b self, at: usize, words: &'b mut Vec<u64>) -> Row<'b> {
         let place = self.rows[at];
         self.views[place.view as usize].row(place.row as usize, words)
     }
 
-    /// Puts the steps that a row has into `valid`.
+    /// Puts the steps at which a row has a float or a histogram into `valid`.
     pub(super) fn valid(&self, at: usize, steps: usize, valid: &mut Vec<u64>) {
         if self.row(at, valid).valid.is_none() {
             valid.clear();
             valid.resize(bits::word_count(steps), 0);
             bits::set_all(valid, steps);
+        }
+        for (step, _) in self.histograms(at) {
+            bits::set(valid, *step as usize);
         }
     }
 

@@ -3,6 +3,8 @@
 //! First the labels: every pair that ever meets gets the result row it belongs to. Then the values, one result row
 //! after the other. Nearly always a result row is one pair, and then it is one loop over two grids.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use super::names::{ResultLabels, text_of};
@@ -13,8 +15,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::LabelsRef;
 use crate::query::exec::groups::{Groups, Output};
 use crate::query::exec::kernel::bits;
+use crate::query::exec::native::{Between, Cell, Operand as Sample, between, cell_step};
 use crate::query::exec::operator::Yielder;
-use crate::query::plan::{Cardinality, ScalarOp};
+use crate::query::plan::{Annotation, Cardinality, ScalarOp};
 
 /// The operator and its `bool`.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +65,7 @@ impl<'a> Pairs<'a> {
         };
         let is_arithmetic = !operation.op.is_comparison();
         let names = ResultLabels {
-            drops_name: is_arithmetic || operation.return_bool && how.immediate_names,
+            drops_name: is_arithmetic || operation.return_bool && how.settings.immediate_names,
             reduced_by: (how.node.cardinality == Cardinality::OneToOne).then_some(&how.node.matching),
             include,
         };
@@ -85,7 +88,7 @@ impl<'a> Pairs<'a> {
             self.look_for_many_to_one(group, &mut refusals);
         }
         yielder.check().await;
-        let drop_name = self.operation.return_bool && !self.how.immediate_names;
+        let drop_name = self.operation.return_bool && !self.how.settings.immediate_names;
         let mut row = Row::new(self.steps);
         for target in self.targets(yielder).await {
             yielder.check().await;
@@ -100,7 +103,7 @@ impl<'a> Pairs<'a> {
                 row.take_merged();
             }
             self.how.grow(self.steps)?;
-            out.push(&target.labels, drop_name, &row.values, &row.valid)?;
+            out.push_mixed((&target.labels, drop_name), (&row.values, &row.valid), &row.cells)?;
         }
         refusals.into_result()
     }
@@ -115,7 +118,10 @@ impl<'a> Pairs<'a> {
             if is_filled { bits::all(self.steps) } else { self.many.any(0..self.many.len(), self.steps) };
         let Some(step) = self.first_overlap(self.one, group, &matters) else { return };
         let mut words = Vec::new();
-        let mut twins = self.one.in_group(group).filter(|at| self.one.row(*at, &mut words).is_valid(step));
+        let mut twins = self.one.in_group(group).filter(|at| {
+            self.one.valid(*at, self.steps, &mut words);
+            bits::get(&words, step)
+        });
         if let (Some(first), Some(second)) = (twins.next(), twins.next()) {
             refusals.add(step, Rank::Duplicate, || self.duplicates(group, first, second));
         }
@@ -220,9 +226,8 @@ impl<'a> Pairs<'a> {
             (Some(many), Some(one)) => {
                 self.many.valid(many, self.steps, steps);
                 let mut words = Vec::new();
-                if let Some(valid) = self.one.row(one, &mut words).valid {
-                    and(steps, valid);
-                }
+                self.one.valid(one, self.steps, &mut words);
+                and(steps, &words);
             }
             (Some(many), None) => {
                 self.many.valid(many, self.steps, steps);
@@ -267,6 +272,51 @@ impl<'a> Pairs<'a> {
             combine(op, left, right, &mut row.values);
         }
         clear_invalid(&mut row.values, &row.valid);
+        row.cells.clear();
+        if self.many.has_histograms() || self.one.has_histograms() {
+            self.add_histograms(pair, (left, right), row);
+        }
+    }
+
+    /// The steps of a pair at which either side has a native histogram.
+    fn add_histograms(&self, pair: Pair, (left, right): (&[f64], &[f64]), row: &mut Row) {
+        let of =
+            |side: &'a Operand<'a>, at: Option<usize>| at.map_or([].as_slice(), |at| side.histograms(at));
+        let (many, one) = (of(self.many, pair.many), of(self.one, pair.one));
+        let cells = if self.swapped { [one, many] } else { [many, one] };
+        let at_step = |cells: &'a [Cell], step: usize, float: f64| {
+            let found = cells.binary_search_by_key(&step, |(step, _)| *step as usize);
+            found.map_or(Sample::Float(float), |at| Sample::Histogram(&cells[at].1))
+        };
+        let Operation { op, return_bool } = self.operation;
+        for step in bits::ones(&row.met) {
+            let [left, right] = [(cells[0], left), (cells[1], right)]
+                .map(|(cells, floats)| at_step(cells, step, floats[step]));
+            if let (Sample::Float(_), Sample::Float(_)) = (left, right) {
+                continue;
+            }
+            bits::clear(&mut row.valid, step);
+            row.values[step] = 0.0;
+            let (value, note) = match between(op, left, right) {
+                Between::Value(value, note) => (Some(value), note),
+                Between::Nothing(note) => (None, Some(note)),
+                Between::Holds(holds) if return_bool => {
+                    bits::set(&mut row.valid, step);
+                    row.values[step] = f64::from(u8::from(holds));
+                    (None, None)
+                }
+                // A comparison that holds gives its left side.
+                Between::Holds(holds) => match left {
+                    Sample::Histogram(left) if holds => (Some(Arc::clone(left)), None),
+                    _ => (None, None),
+                },
+            };
+            row.cells.extend(value.map(|value| (cell_step(step), value)));
+            if let Some(note) = note {
+                let annotation = Annotation::Histogram(note, "");
+                self.how.settings.annotations.add(annotation, self.how.node.position);
+            }
+        }
     }
 
     /// Adds a pair to what other pairs gave to the same row.
@@ -277,13 +327,17 @@ impl<'a> Pairs<'a> {
             let text = "multiple matches for labels: grouping labels must ensure unique matches";
             refusals.add(step, Rank::Pair, || Error::new(Kind::Execution, text));
         }
-        if let Some(step) = first_common(&row.merged_valid, &row.valid) {
+        let mut present = row.valid.clone();
+        row.cells.iter().for_each(|(step, _)| bits::set(&mut present, *step as usize));
+        if let Some(step) = first_common(&row.merged_present, &present) {
             refusals.add(step, Rank::Result, same_labels);
         }
         for step in bits::ones(&row.valid) {
             row.merged[step] = row.values[step];
         }
         row.merged_valid.iter_mut().zip(&row.valid).for_each(|(merged, valid)| *merged |= valid);
+        row.merged_present.iter_mut().zip(&present).for_each(|(merged, present)| *merged |= present);
+        row.merged_cells.append(&mut row.cells);
         row.met_before.push((pair.group, row.met.clone()));
     }
 }
@@ -292,11 +346,16 @@ impl<'a> Pairs<'a> {
 struct Row {
     values: Vec<f64>,
     valid: Vec<u64>,
+    /// Native histograms, where there is no float.
+    cells: Vec<Cell>,
     /// The steps at which the pair met, before a comparison filtered.
     met: Vec<u64>,
     /// Only of rows that come from several pairs.
     merged: Vec<f64>,
     merged_valid: Vec<u64>,
+    /// With the steps of histograms.
+    merged_present: Vec<u64>,
+    merged_cells: Vec<Cell>,
     met_before: Vec<(usize, Vec<u64>)>,
 }
 
@@ -306,9 +365,12 @@ impl Row {
         Self {
             values: vec![0.0; steps],
             valid: words.clone(),
+            cells: Vec::new(),
             met: words.clone(),
             merged: vec![0.0; steps],
-            merged_valid: words,
+            merged_valid: words.clone(),
+            merged_present: words,
+            merged_cells: Vec::new(),
             met_before: Vec::new(),
         }
     }
@@ -317,6 +379,8 @@ impl Row {
         if !self.met_before.is_empty() {
             self.merged.fill(0.0);
             self.merged_valid.fill(0);
+            self.merged_present.fill(0);
+            self.merged_cells.clear();
             self.met_before.clear();
         }
     }
@@ -324,6 +388,8 @@ impl Row {
     fn take_merged(&mut self) {
         self.values.copy_from_slice(&self.merged);
         self.valid.copy_from_slice(&self.merged_valid);
+        self.cells.append(&mut self.merged_cells);
+        self.cells.sort_by_key(|(step, _)| *step);
     }
 }
 

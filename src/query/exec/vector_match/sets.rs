@@ -9,7 +9,40 @@ use super::{How, Sides, same_labels};
 use crate::error::Result;
 use crate::query::exec::groups::Output;
 use crate::query::exec::kernel::bits;
+use crate::query::exec::native::Cell;
 use crate::query::exec::operator::Yielder;
+
+/// What some steps of a row hold.
+struct Taken {
+    values: Vec<f64>,
+    valid: Vec<u64>,
+    /// Native histograms, where there is no float.
+    cells: Vec<Cell>,
+}
+
+impl Taken {
+    fn of(side: &Operand<'_>, at: usize, steps: &[u64], words: &mut Vec<u64>) -> Self {
+        let row = side.row(at, words);
+        let mut valid = steps.to_vec();
+        if let Some(floats) = row.valid {
+            valid.iter_mut().zip(floats).for_each(|(valid, floats)| *valid &= floats);
+        }
+        let mut values = row.values.to_vec();
+        clear_invalid(&mut values, &valid);
+        let cells = side.histograms(at).iter().filter(|(step, _)| bits::get(steps, *step as usize));
+        Self { values, valid, cells: cells.cloned().collect() }
+    }
+
+    /// Takes another row's samples, which stand at other steps.
+    fn extend(&mut self, other: Self) {
+        for step in bits::ones(&other.valid) {
+            self.values[step] = other.values[step];
+            bits::set(&mut self.valid, step);
+        }
+        self.cells.extend(other.cells);
+        self.cells.sort_by_key(|(step, _)| *step);
+    }
+}
 
 /// The steps at which each group has any series.
 struct Presence {
@@ -55,10 +88,9 @@ pub(super) async fn filter(
         left.valid(at, steps, &mut valid);
         let there = there.get(left.group(at)).iter();
         valid.iter_mut().zip(there).for_each(|(valid, there)| *valid &= if wanted { *there } else { !there });
-        let mut values = left.row(at, &mut words).values.to_vec();
-        clear_invalid(&mut values, &valid);
+        let row = Taken::of(left, at, &valid, &mut words);
         how.grow(steps)?;
-        out.push(&left.labels(at), left.drop_name(at), &values, &valid)?;
+        out.push_mixed((&left.labels(at), left.drop_name(at)), (&row.values, &row.valid), &row.cells)?;
         yielder.check().await;
     }
     Ok(())
@@ -92,7 +124,7 @@ pub(super) async fn union(
         let labels = left.labels(at);
         let mut valid = Vec::new();
         left.valid(at, steps, &mut valid);
-        let mut values = left.row(at, &mut words).values.to_vec();
+        let mut row = Taken::of(left, at, &valid, &mut words);
         let mut drop_name = left.drop_name(at);
         if let Some(twin) = twins.get(labels.as_ref()) {
             remaining(*twin, &mut rest);
@@ -103,24 +135,19 @@ pub(super) async fn union(
             if bits::ones(&rest).next() < bits::ones(&valid).next() && bits::count(&rest) > 0 {
                 drop_name = right.drop_name(*twin);
             }
-            let more = right.row(*twin, &mut words);
-            for step in bits::ones(&rest) {
-                values[step] = more.values[step];
-                bits::set(&mut valid, step);
-            }
+            row.extend(Taken::of(right, *twin, &rest, &mut words));
             twins.remove(labels.as_ref());
         }
         how.grow(steps)?;
-        out.push(&labels, drop_name, &values, &valid)?;
+        out.push_mixed((&labels, drop_name), (&row.values, &row.valid), &row.cells)?;
         yielder.check().await;
     }
     let apart = how.keeps_equal_apart();
     for at in (0..right.len()).filter(|at| apart || twins.contains_key(right.labels(*at).as_ref())) {
         remaining(at, &mut rest);
-        let mut values = right.row(at, &mut words).values.to_vec();
-        clear_invalid(&mut values, &rest);
+        let row = Taken::of(right, at, &rest, &mut words);
         how.grow(steps)?;
-        out.push(&right.labels(at), right.drop_name(at), &values, &rest)?;
+        out.push_mixed((&right.labels(at), right.drop_name(at)), (&row.values, &row.valid), &row.cells)?;
         yielder.check().await;
     }
     refusals.into_result()

@@ -9,8 +9,8 @@ use crate::error::Kind;
 use crate::model::push_pair;
 use crate::query::exec::batch::Rows;
 use crate::query::exec::kernel::bits;
-use crate::query::plan::{Cardinality, Grid, Grouping, ScalarOp, StepScalar};
-use crate::runtime::Dice;
+use crate::query::plan::{Annotations, Cardinality, Grid, Grouping, Position, ScalarOp, StepScalar};
+use crate::runtime::{Clock, Dice};
 
 const STEPS: usize = 67;
 const CASES: usize = 3_000;
@@ -222,7 +222,7 @@ fn node(dice: &mut Dice) -> VectorMatch {
     };
     let mut fill = || (!is_set && dice.one_in(6)).then_some(StepScalar::Constant(2.0));
     let fill = [fill(), fill()];
-    VectorMatch { op, matching, cardinality, fill, at_one_time: false }
+    VectorMatch { op, matching, cardinality, fill, at_one_time: false, position: Position(0) }
 }
 
 fn batches(side: &[Series], schema: &GridSchema, dice: &mut Dice) -> Vec<RecordBatch> {
@@ -278,7 +278,9 @@ async fn matching_is_that_of_a_naive_model() {
         let (node, immediate_names) = (node(&mut dice), dice.one_in(2));
         let expected = Model { node: &node, immediate: immediate_names }.answer(&left, &right);
         let sides = [batches(&left, &schema, &mut dice), batches(&right, &schema, &mut dice)];
-        let how = How { node: &node, schema: &schema, immediate_names, memory: &memory };
+        let settings =
+            Settings { immediate_names, annotations: Annotations::new("", Vec::new()), clock: Clock::real() };
+        let how = How { node: &node, schema: &schema, settings: &settings, memory: &memory };
         let answer = match_all(&sides, &how, Yielder::new(Clock::real())).await;
         let outcome = match (expected, answer) {
             (Ok(mut expected), Ok(batches)) => {
