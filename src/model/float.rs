@@ -247,6 +247,13 @@ mod tests {
         format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
     }
 
+    /// Equal, or as short and the same number: of two shortest texts that are as near, Rust takes another than Go.
+    fn alike(ours: &str, rust: &str) -> bool {
+        let same =
+            || ours.parse::<f64>().ok().map(f64::to_bits) == rust.parse::<f64>().ok().map(f64::to_bits);
+        ours == rust || ours.len() == rust.len() && same()
+    }
+
     proptest! {
         #[test]
         fn all_forms_follow_go_and_read_back(
@@ -261,8 +268,9 @@ mod tests {
             let magnitude = value.abs();
             let json = naive(value, !(1e-6..1e21).contains(&magnitude));
             prop_assert_eq!(go(value).parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
-            prop_assert_eq!(go(value), json);
-            prop_assert_eq!(text(push_go_float_fixed, value), naive(value, false));
+            prop_assert!(alike(&go(value), &json), "{} {json}", go(value));
+            let (fixed, plain) = (text(push_go_float_fixed, value), naive(value, false));
+            prop_assert!(alike(&fixed, &plain), "{fixed} {plain}");
             let bound = text(push_openmetrics_float, value);
             prop_assert_eq!(bound.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
             prop_assert!(bound.contains(['.', 'e']));

@@ -39,7 +39,7 @@ fn run(metric: &str, pairs: &[(&str, &str)], rows: impl IntoIterator<Item = (i64
 
 fn write(mut runs: Vec<Run>, setting: WriterSetting) -> Result<(FinishedBlock, Bytes)> {
     runs.sort_by(|a, b| (&a.key.metric, a.id, &a.key.labels).cmp(&(&b.key.metric, b.id, &b.key.labels)));
-    let mut writer = BlockWriter::new(Vec::new(), setting)?;
+    let mut writer = BlockWriter::of(RowSort::Samples, Vec::new(), setting)?;
     for run in &runs {
         writer.push_run(RunRows {
             key: &run.key,

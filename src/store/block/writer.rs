@@ -208,14 +208,6 @@ struct PageBuffer {
 }
 
 impl<W: Write> BlockWriter<W> {
-    /// Starts a `samples` file on `out`.
-    ///
-    /// # Errors
-    /// What `out` says.
-    pub(crate) fn new(out: W, setting: WriterSetting) -> Result<Self> {
-        Self::of(RowSort::Samples, out, setting)
-    }
-
     /// Starts a file of rows of one sort on `out`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::{Labels, MatchOp, Matcher, SeriesKey};
 use crate::runtime::Objects;
 use crate::store::block::{
-    BlockFile, BlockWriter, CacheLimits, NO_START, RowValues, RunRows, ScanCache, WriterSetting,
+    BlockFile, BlockWriter, CacheLimits, NO_START, RowSort, RowValues, RunRows, ScanCache, WriterSetting,
 };
 use crate::store::buffer::BufferRun;
 
@@ -35,7 +35,7 @@ fn parts(events: &BTreeMap<i64, Event>) -> (Vec<i64>, Vec<f64>, Vec<i64>, Vec<i6
 }
 
 async fn file(objects: &Objects, cache: &ScanCache, name: &str, content: &Content) -> Result<Arc<BlockFile>> {
-    let mut writer = BlockWriter::new(Vec::new(), WriterSetting::Fresh)?;
+    let mut writer = BlockWriter::of(RowSort::Samples, Vec::new(), WriterSetting::Fresh)?;
     for (series, events) in content {
         let (timestamps, values, starts, stale_at) = parts(events);
         let key = key_of(series);

@@ -5,6 +5,7 @@
 
 mod compare;
 mod histogram;
+mod native;
 mod nhcb;
 mod runner;
 mod script;

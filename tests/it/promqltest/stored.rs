@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quipu::error::{Error, Kind, Result};
-use quipu::model::{self, Batch, Principal, Tenant, Timestamps};
+use quipu::model::{self, Batch, HistogramRow, Principal, Tenant, Timestamps};
 use quipu::query::{self, AnswerSeries, Data, EngineGround, QuerySettings, Question, Shape, Times};
 use quipu::runtime::{Clock, Pools, Registry};
 use quipu::store::{Store, StoreGround, StoreSettings};
 
 use super::compare::{Answer, QueryResult};
+use super::native::{from_model, to_model};
 use super::runner::{Engine, Failure};
 use super::script::{Sample, When};
 use super::series::{Labels, Value};
@@ -52,11 +53,12 @@ impl Stored {
         }
     }
 
-    /// Stores what can be stored: floats without start timestamps. Says what was left out.
+    /// Stores what can be stored: samples without start timestamps. Says what was left out.
     fn load(&self, series: &BTreeMap<Labels, Vec<Sample>>) -> std::result::Result<(), Failure> {
         let tenant = self.tenant.borrow().1.clone();
         let mut left_out = None;
         let (mut handles, mut timestamps, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let mut histograms = Vec::new();
         for (labels, samples) in series {
             let metric = labels.get(model::METRIC_NAME).map(String::as_str).unwrap_or_default();
             let others = labels.iter().filter(|(name, _)| *name != model::METRIC_NAME);
@@ -65,7 +67,11 @@ impl Stored {
             let handle = self.store.resolve(&tenant, metric, others.as_ref()).map_err(failure)?;
             for sample in samples {
                 match &sample.value {
-                    Value::Histogram(_) => left_out = Some("native histograms"),
+                    Value::Histogram(histogram) => histograms.push(HistogramRow {
+                        series: handle,
+                        timestamp: sample.time,
+                        histogram: Arc::new(to_model(histogram)),
+                    }),
                     Value::Float(value) => {
                         handles.push(handle);
                         timestamps.push(sample.time);
@@ -78,7 +84,7 @@ impl Stored {
             }
         }
         let timestamps = Timestamps::Each(timestamps);
-        let batch = Batch { series: handles, timestamps, values, ..Batch::default() };
+        let batch = Batch { series: handles, timestamps, values, histograms, ..Batch::default() };
         self.runtime.block_on(self.store.append(&tenant, batch)).map_err(failure)?;
         left_out.map_or(Ok(()), |what| Err(Failure::Unsupported(what.to_owned())))
     }
@@ -93,9 +99,12 @@ impl Stored {
         let answer = self.runtime.block_on(self.engine.promql(&Data::from(snapshot), &question))?;
         let result = match answer.shape() {
             Shape::String => QueryResult::String(answer.text().to_owned()),
-            Shape::Scalar => QueryResult::Scalar(only_point(&answer.series()[0])?),
+            Shape::Scalar => match only_value(&answer.series()[0])? {
+                Value::Float(value) => QueryResult::Scalar(value),
+                Value::Histogram(_) => return Err(Error::internal("a scalar is a histogram")),
+            },
             Shape::Vector => {
-                let one = |series: &AnswerSeries| Ok((labels(series), Value::Float(only_point(series)?)));
+                let one = |series: &AnswerSeries| Ok((labels(series), only_value(series)?));
                 QueryResult::Vector(answer.series().iter().map(one).collect::<Result<_>>()?)
             }
             Shape::Matrix => QueryResult::Matrix(answer.series().iter().map(matrix_series).collect()),
@@ -116,14 +125,22 @@ fn labels(series: &AnswerSeries) -> Labels {
     series.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn only_point(series: &AnswerSeries) -> Result<f64> {
-    let mut points = series.points();
-    match (points.next(), points.next()) {
-        (Some((_, value)), None) => Ok(value),
-        _ => Err(Error::internal("an instant answer has no single point")),
+fn values(series: &AnswerSeries) -> Vec<(i64, Value)> {
+    let floats = series.points().map(|(time, value)| (time, Value::Float(value)));
+    let histograms =
+        series.histograms().map(|(time, value)| (time, Value::Histogram(Box::new(from_model(value)))));
+    let mut values: Vec<_> = floats.chain(histograms).collect();
+    values.sort_by_key(|(time, _)| *time);
+    values
+}
+
+fn only_value(series: &AnswerSeries) -> Result<Value> {
+    match <[_; 1]>::try_from(values(series)) {
+        Ok([(_, value)]) => Ok(value),
+        Err(_) => Err(Error::internal("an instant answer has no single point")),
     }
 }
 
 fn matrix_series(series: &AnswerSeries) -> (Labels, Vec<(i64, Value)>) {
-    (labels(series), series.points().map(|(time, value)| (time, Value::Float(value))).collect())
+    (labels(series), values(series))
 }
