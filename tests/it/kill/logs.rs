@@ -89,7 +89,8 @@ impl Shipper {
     /// Pushes until it is stopped or the server is gone. What was not acknowledged is sent again first, and now and
     /// then something that was.
     pub(super) async fn run(self: Arc<Self>, server: Server, stop: Shutdown) {
-        let mut request = self.fates().iter().rposition(|fate| *fate != Fate::Stored).unwrap_or_else(|| self.sent());
+        let open = self.fates().iter().rposition(|fate| *fate != Fate::Stored);
+        let mut request = open.unwrap_or_else(|| self.sent());
         while !stop.is_stopped() {
             let Some(status) = self.push(&server, request).await else { return };
             if status == 204 {
