@@ -14,6 +14,7 @@
 mod check;
 mod full_disk;
 mod load;
+mod logs;
 mod proxy;
 mod s3;
 mod tail;
@@ -29,6 +30,7 @@ use quipu::runtime::{Clock, Dice, Disk, Objects, ObjectsOptions, Pools, Shutdown
 use tokio::task::JoinHandle;
 
 use self::load::{Habit, REQUEST_ROWS, Sender, Server};
+use self::logs::{Program, Shipper};
 use self::targets::Targets;
 use crate::peers::Quipu;
 
@@ -177,6 +179,10 @@ struct World {
     begun_ms: i64,
     targets: Arc<Targets>,
     senders: Vec<Arc<Sender>>,
+    shipper: Arc<Shipper>,
+    program: Arc<Program>,
+    /// Pushes of the shipper that were sent up to the end of the life before the last.
+    shipped: usize,
     /// Requests of each sender that were sent up to the end of the life before the last.
     settled: Vec<usize>,
     /// The last life ended before it was checked.
@@ -192,8 +198,12 @@ impl World {
             [Habit::default(), Habit { old: true, resends: false }, Habit { old: false, resends: true }];
         let senders: Vec<_> =
             habits.iter().zip(0..).map(|(habit, n)| Sender::new(n, begun_ms, *habit)).collect();
+        let folder = Folder::new();
         Self {
-            folder: Folder::new(),
+            program: Program::new(folder.path()),
+            shipper: Shipper::new(begun_ms),
+            shipped: 0,
+            folder,
             clock,
             dice: seed("kill loop", clock),
             begun_ms,
@@ -219,8 +229,9 @@ impl World {
             "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
              scrape_configs: [{}]\n\
              quipu: {{store: {{{pace}, flush_interval: 1s, backfill_interval: 5s, wal_segment_size: 1MB, \
-             gc_delay: 15s}}, logs: {{own_log: false}}}}\n",
-            jobs.join(", ")
+             gc_delay: 15s}}, logs: {{own_log: false}}, {}}}\n",
+             jobs.join(", "),
+             self.program.setting()
         );
         Quipu::spawn(self.folder.path(), &config, &self.data().display().to_string(), flags)
     }
@@ -276,6 +287,7 @@ impl World {
             End::Point(name, visit) => (LATE, vec![format!("--fault-point={name}:{visit}")]),
             End::Random(_) => (EAGER, Vec::new()),
         };
+        self.program.write_some(3);
         let from_ms = self.clock.now_ms();
         let mut quipu = self.spawn(true, pace, &flags);
         assert!(quipu.is_ready().await, "it ended by itself while it started: {:?}", quipu.kill());
@@ -285,7 +297,8 @@ impl World {
             sender.resend(&server).await;
         }
         let sent: Vec<usize> = self.senders.iter().map(|sender| sender.sent()).collect();
-        self.unchecked = self.check(&quipu, &sent).await.is_none();
+        let shipped = self.shipper.sent();
+        self.unchecked = self.check(&quipu, &sent, shipped).await.is_none();
         let check_ms = self.clock.now_ms() - from_ms - start_ms;
         let before = self.acknowledged();
         let stop = Shutdown::new();
@@ -294,6 +307,8 @@ impl World {
             let run = Arc::clone(sender).run(server.clone(), stop.clone(), PERIOD);
             load.push(Pools::current().spawn_io(run));
         }
+        load.push(Pools::current().spawn_io(Arc::clone(&self.shipper).run(server.clone(), stop.clone())));
+        load.push(Pools::current().spawn_io(Arc::clone(&self.program).run(server.clone(), stop.clone())));
         load.push(Pools::current().spawn_io(keep_flushing(server, stop.clone())));
         let wait = if let End::Random(wait) = end { wait } else { PATIENCE };
         self.wait_for_end(&mut quipu, wait).await;
@@ -308,7 +323,7 @@ impl World {
         let push_ms = life_ms - check_ms;
         self.tally.load.push(Load { pushed, push_ms, scraped: 0, life_ms });
         if !self.unchecked {
-            self.settled = sent;
+            (self.settled, self.shipped) = (sent, shipped);
             self.tally.checks += 1;
         }
         match (end, status.signal()) {
@@ -334,7 +349,7 @@ impl World {
 
     /// Holds everything that was sent in earlier lives against what is there. `None` when the process ended
     /// meanwhile; the next life looks again.
-    async fn check(&mut self, quipu: &Quipu, sent: &[usize]) -> Option<()> {
+    async fn check(&mut self, quipu: &Quipu, sent: &[usize], shipped: usize) -> Option<()> {
         let found = check::scraped(quipu, &self.targets).await?;
         if let Some(last) = self.tally.load.last_mut() {
             last.scraped += found;
@@ -349,7 +364,9 @@ impl World {
             check::pushed(quipu, sender, from..from + len).await?;
             check::pushed_total(quipu, sender, *sent).await?;
         }
-        Some(())
+        let sql = logs::connect(quipu).await?;
+        self.shipper.check(&sql, self.shipped..shipped).await?;
+        self.program.check_none_twice(&sql).await
     }
 
     /// Kills a process that is on its way up: recovery must stand that as well.
@@ -368,7 +385,9 @@ impl World {
         assert!(quipu.is_ready().await, "it ended by itself while it started");
         let sent: Vec<usize> = self.senders.iter().map(|sender| sender.sent()).collect();
         self.settled = vec![0; sent.len()];
-        self.check(&quipu, &sent).await.expect("nobody kills it");
+        let shipped = self.shipper.sent();
+        self.check(&quipu, &sent, shipped).await.expect("nobody kills it");
+        logs::check_all(&quipu, &self.shipper, &self.program).await;
         let mut expected = BTreeMap::from([("pushed".to_owned(), 0), ("scraped".to_owned(), 0)]);
         let mut resent = 0;
         for sender in &self.senders {
@@ -388,8 +407,10 @@ impl World {
         assert_eq!(check::sql(&quipu).await, expected, "after the last kill");
         assert_eq!(quipu.post("/-/flush").await, 200);
         assert_eq!(check::sql(&quipu).await, expected, "after the last flush");
+        logs::check_all(&quipu, &self.shipper, &self.program).await;
         merge_all(&quipu).await;
         assert_eq!(check::sql(&quipu).await, expected, "after the last merge");
+        logs::check_all(&quipu, &self.shipper, &self.program).await;
         quipu.stop().await;
         let data = self.data().display().to_string();
         let objects =
@@ -435,7 +456,7 @@ async fn merge_all(quipu: &Quipu) {
 
 /// Commits since the last checkpoint in the table that has most.
 fn commits_since_checkpoint(data: &Path) -> u64 {
-    let tables = ["metadata", "series", "staleness", "samples"];
+    let tables = ["metadata", "series", "staleness", "samples", "logs"];
     let since = |table: &str| {
         let log = std::fs::read_dir(data.join("default").join(table).join("_delta_log")).ok()?;
         let names = log.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
