@@ -70,7 +70,7 @@ pub(crate) fn start_ms(bench: &Bench<'_>) -> i64 {
 }
 
 /// All servers, with the day in files.
-async fn loaded(bench: &mut Bench<'_>, folder: &Path, day: &[Series]) -> Vec<Server> {
+pub(crate) async fn loaded(bench: &mut Bench<'_>, folder: &Path, day: &[Series]) -> Vec<Server> {
     let rounds = data::bodies(day, WIDTH, LENGTH);
     let mut servers = Vec::new();
     for program in bench.peers.programs() {

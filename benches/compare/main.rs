@@ -1,7 +1,7 @@
 //! quipu beside Prometheus and `VictoriaMetrics`: the same data, the same questions over HTTP, one table with ratios.
 //!
 //! ```text
-//!   size ─► part (machine, queries, real, ingest, scrape, growth) ─► servers in temporary folders ─► rows ─► table
+//!   size ─► part (machine, queries, dashboards, logs, real, ingest, scrape, growth) ─► servers in temporary folders ─► rows ─► table
 //! ```
 //!
 //! `cargo bench` runs the full size; without `--bench` (that is in `cargo test`) the smallest size runs with the
@@ -14,11 +14,14 @@
     reason = "a benchmark says what it does and prints its table"
 )]
 
+mod dashboards;
 mod data;
 mod day;
 mod growth;
 mod ingest;
+mod lines;
 mod load;
+mod logs;
 mod machine;
 mod profile;
 mod queries;
@@ -60,9 +63,11 @@ async fn run(size: &Size) {
         match part {
             Part::Machine => machine::run(&mut bench),
             Part::Queries => day::counters(&mut bench).await,
+            Part::Dashboards => dashboards::run(&mut bench).await,
             Part::Real => day::redrawn(&mut bench).await,
             Part::Ingest => ingest::run(&mut bench).await,
             Part::Scrape => scrape::run(&mut bench).await,
+            Part::Logs => logs::run(&mut bench).await,
             Part::Growth => growth::run(&mut bench).await,
             Part::Profile => profile::run(&mut bench).await,
         }

@@ -52,12 +52,7 @@ impl Peers {
     /// Prometheus from the test peers, else from the path; `VictoriaMetrics` from the path; quipu as cargo built it,
     /// or the one that `QUIPU_BENCH_BINARY` names.
     pub(crate) fn find() -> Self {
-        let variable =
-            |wanted: &str| std::env::vars().find(|(name, _)| name == wanted).map(|(_, value)| value);
-        let peers = variable("QUIPU_TEST_PEERS").map_or_else(
-            || PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/quipu-tests/peers"),
-            PathBuf::from,
-        );
+        let peers = installed("QUIPU_TEST_PEERS", "peers");
         let ours = peers.join("prometheus-sid/usr/bin/prometheus");
         let found = Program::ALL.into_iter().filter_map(|program| {
             let path = match program {
@@ -133,6 +128,21 @@ fn package_version(path: &Path) -> Option<String> {
     Some(version[..end].to_owned()).filter(|version| !version.is_empty())
 }
 
+fn variable(wanted: &str) -> Option<String> {
+    std::env::vars().find(|(name, _)| name == wanted).map(|(_, value)| value)
+}
+
+/// Where `tests/install` puts things, unless a variable says otherwise.
+fn installed(name: &str, folder: &str) -> PathBuf {
+    let home = || PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/quipu-tests").join(folder);
+    variable(name).map_or_else(home, PathBuf::from)
+}
+
+/// The Python with `DuckDB`, if it is installed.
+pub(crate) fn venv_python() -> Option<PathBuf> {
+    Some(installed("QUIPU_TEST_VENV", "venv").join("bin/python")).filter(|path| path.exists())
+}
+
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::vars_os().find(|(variable, _)| variable == "PATH")?.1;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
@@ -201,6 +211,15 @@ impl Drop for Server {
 impl Server {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports[0])
+    }
+
+    pub(crate) fn postgres_port(&self) -> u16 {
+        self.ports[1]
+    }
+
+    /// The live files of one of quipu's tables and their bytes.
+    pub(crate) fn table_files(&self, table: &str) -> Vec<(PathBuf, u64)> {
+        live_files(&self.folder.join("data/default").join(table))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -365,11 +384,11 @@ fn folder_bytes(folder: &Path) -> u64 {
 /// The files that the Delta logs of a tenant name and have not removed.
 fn live_bytes(tenant: &Path) -> u64 {
     let tables = fs::read_dir(tenant).expect("a flush made tables").filter_map(Result::ok);
-    tables.map(|table| table_bytes(&table.path())).sum()
+    tables.flat_map(|table| live_files(&table.path())).map(|(_, bytes)| bytes).sum()
 }
 
-fn table_bytes(table: &Path) -> u64 {
-    let Ok(log) = fs::read_dir(table.join("_delta_log")) else { return 0 };
+fn live_files(table: &Path) -> Vec<(PathBuf, u64)> {
+    let Ok(log) = fs::read_dir(table.join("_delta_log")) else { return Vec::new() };
     let mut commits: Vec<PathBuf> = log.filter_map(Result::ok).map(|entry| entry.path()).collect();
     commits.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     commits.sort();
@@ -385,5 +404,10 @@ fn table_bytes(table: &Path) -> u64 {
             }
         }
     }
-    live.iter().map(|path| fs::metadata(table.join(path)).map_or(0, |metadata| metadata.len())).sum()
+    let sized = |path: String| {
+        let path = table.join(path);
+        let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        (path, bytes)
+    };
+    live.into_iter().map(sized).collect()
 }

@@ -9,12 +9,16 @@ pub(crate) enum Part {
     Machine,
     /// The query rows, on 500 counters.
     Queries,
+    /// A join and a quantile of classic histograms.
+    Dashboards,
     /// Bytes on disk, on a day redrawn from a recording.
     Real,
     /// Remote write, samples per second and core.
     Ingest,
     /// Scraping, samples per second and core.
     Scrape,
+    /// Log lines: taking them, their size, searching them.
+    Logs,
     /// Resident memory per active series.
     Growth,
     /// Where quipu's time goes; only when asked for.
@@ -22,16 +26,27 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Machine, Self::Queries, Self::Real, Self::Ingest, Self::Scrape, Self::Growth, Self::Profile];
+    const ALL: [Self; 9] = [
+        Self::Machine,
+        Self::Queries,
+        Self::Dashboards,
+        Self::Real,
+        Self::Ingest,
+        Self::Scrape,
+        Self::Logs,
+        Self::Growth,
+        Self::Profile,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Machine => "machine",
             Self::Queries => "queries",
+            Self::Dashboards => "dashboards",
             Self::Real => "real",
             Self::Ingest => "ingest",
             Self::Scrape => "scrape",
+            Self::Logs => "logs",
             Self::Growth => "growth",
             Self::Profile => "profile",
         }
@@ -65,6 +80,8 @@ pub(crate) struct Size {
     pub(crate) target_series: usize,
     /// How long scraping is measured.
     pub(crate) scrape: Duration,
+    /// Lines of the log that is searched, about 200 bytes each.
+    pub(crate) log_lines: usize,
     /// Series of the first half; the second half brings as many.
     pub(crate) growth_series: usize,
     /// Samples of each of them.
@@ -101,6 +118,7 @@ impl Size {
             targets: 50,
             target_series: 1_000,
             scrape: Duration::from_secs(20),
+            log_lines: 5_200_000,
             growth_series: 200_000,
             growth_samples: 20,
         }
@@ -120,6 +138,7 @@ impl Size {
             targets: 2,
             target_series: 20,
             scrape: Duration::from_secs(1),
+            log_lines: 400,
             growth_series: 200,
             growth_samples: 4,
         }

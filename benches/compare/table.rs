@@ -82,19 +82,27 @@ pub(crate) struct Table {
     versions: Vec<(Program, String)>,
     limits: Vec<String>,
     rows: Vec<Row>,
+    /// Name, quipu, yardstick.
+    logs: Vec<[String; 3]>,
     notes: Vec<String>,
 }
 
 impl Table {
     pub(crate) fn new(peers: &Peers) -> Self {
         let versions = Program::ALL.into_iter().map(|program| (program, peers.version(program))).collect();
-        Self { versions, limits: Vec::new(), rows: Vec::new(), notes: Vec::new() }
+        Self { versions, limits: Vec::new(), rows: Vec::new(), logs: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds a row and shows it at once: a run takes minutes.
     pub(crate) fn push(&mut self, row: Row) {
         eprintln!("{}", line(&row));
         self.rows.push(row);
+    }
+
+    /// Adds a row about logs: quipu's figure and `DuckDB`'s.
+    pub(crate) fn push_log(&mut self, name: String, ours: String, yardstick: &str) {
+        eprintln!("| {name} | {ours} | {yardstick} |");
+        self.logs.push([name, ours, yardstick.to_owned()]);
     }
 
     /// Something that the machine can do at best.
@@ -126,6 +134,10 @@ impl Table {
         for row in &self.rows {
             out.push_str(&line(row));
             out.push('\n');
+        }
+        if !self.logs.is_empty() {
+            out.push_str("\n| logs | quipu | DuckDB, one thread, same files |\n|---|---|---|\n");
+            out.extend(self.logs.iter().map(|row| format!("| {} |\n", row.join(" | "))));
         }
         if !self.limits.is_empty() {
             out.extend(["\nThe machine: ", &self.limits.join(", "), ".\n"]);
