@@ -230,8 +230,8 @@ impl World {
              scrape_configs: [{}]\n\
              quipu: {{store: {{{pace}, flush_interval: 1s, backfill_interval: 5s, wal_segment_size: 1MB, \
              gc_delay: 15s}}, logs: {{own_log: false}}, {}}}\n",
-             jobs.join(", "),
-             self.program.setting()
+            jobs.join(", "),
+            self.program.setting()
         );
         Quipu::spawn(self.folder.path(), &config, &self.data().display().to_string(), flags)
     }
