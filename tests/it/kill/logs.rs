@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use quipu::runtime::{Pools, Shutdown};
 use serde_json::json;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::load::{Fate, Server};
@@ -253,6 +254,8 @@ async fn counted(sql: &Client, query: &str) -> Option<BTreeMap<String, u64>> {
     let messages = match sql.simple_query(query).await {
         Ok(messages) => messages,
         Err(error) if error.as_db_error().is_none() => return None,
+        // No line with such a label has been stored yet.
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => return Some(BTreeMap::new()),
         Err(error) => panic!("{query}: {error:?}"),
     };
     let rows = messages.into_iter().filter_map(|message| match message {
