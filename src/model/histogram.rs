@@ -103,7 +103,7 @@ impl Histogram {
             self.schema != CUSTOM_BUCKETS && schema <= self.schema,
             "only coarser buckets can be made"
         );
-        let by = u32::from(self.schema.abs_diff(schema));
+        let by = self.schema.abs_diff(schema);
         let (positive_spans, positive) = merge_buckets(&self.positive_spans, &self.positive, by);
         let (negative_spans, negative) = merge_buckets(&self.negative_spans, &self.negative, by);
         Self { schema, positive_spans, negative_spans, positive, negative, ..self.clone() }
@@ -211,15 +211,20 @@ impl Histogram {
     }
 }
 
-/// Puts `2^by` neighbouring buckets into one: bucket `i` ends up in `ceil(i / 2^by)`.
-fn merge_buckets(spans: &[Span], buckets: &[f64], by: u32) -> (Vec<Span>, Vec<f64>) {
+/// Where bucket `index` ends up when `2^by` neighbours become one: `ceil(index / 2^by)`.
+pub fn coarser_bucket(index: i32, by: u8) -> i32 {
+    (index.saturating_sub(1) >> by.min(31)) + 1
+}
+
+/// Puts `2^by` neighbouring buckets into one.
+fn merge_buckets(spans: &[Span], buckets: &[f64], by: u8) -> (Vec<Span>, Vec<f64>) {
     let (mut out, mut counts): (Vec<Span>, Vec<f64>) = (Vec::new(), Vec::new());
     let (mut index, mut last) = (0i32, None);
     let mut rest = buckets.iter();
     for span in spans {
         index = index.wrapping_add(span.offset);
         for count in rest.by_ref().take(span.length as usize) {
-            let merged = (index.wrapping_sub(1) >> by).wrapping_add(1);
+            let merged = coarser_bucket(index, by);
             match (last, out.last_mut()) {
                 (Some(before), _) if before == merged => {
                     *counts.last_mut().expect("a bucket has its count") += count;

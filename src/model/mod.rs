@@ -18,7 +18,9 @@ pub use float::{
     NORMAL_NAN, STALE_NAN, is_stale, push_go_float, push_go_float_fixed, push_go_float_general,
     push_openmetrics_float,
 };
-pub use histogram::{CUSTOM_BUCKETS, EXPONENTIAL_SCHEMAS, Histogram, MAX_BUCKETS, ResetHint, Span};
+pub use histogram::{
+    CUSTOM_BUCKETS, EXPONENTIAL_SCHEMAS, Histogram, MAX_BUCKETS, ResetHint, Span, coarser_bucket,
+};
 pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END, push_pair};
 pub use log::{FilePosition, LogBatch, LogLine};
 pub use matcher::{MatchOp, Matcher};

@@ -5,6 +5,8 @@
 pub(super) struct Malformed(pub(super) &'static str);
 
 const CUT_OFF: Malformed = Malformed("the message is cut off");
+/// A field that the caller knows, of another wire type.
+pub(super) const WRONG_TYPE: Malformed = Malformed("a field has another type than it should");
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +15,29 @@ pub(super) enum Value<'a> {
     Fixed64(u64),
     Fixed32(u32),
     Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    /// The bytes of a text or a message.
+    #[inline]
+    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(WRONG_TYPE) }
+    }
+}
+
+/// The message `{1 name, 2 value}`, which stands for a label in every protocol.
+#[inline]
+pub(super) fn name_and_value(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
+    let mut fields = Fields::new(message);
+    while let Some((number, field)) = fields.next_field()? {
+        match number {
+            1 => name = field.bytes()?,
+            2 => value = field.bytes()?,
+            _ => {}
+        }
+    }
+    Ok((name, value))
 }
 
 /// The fields of one message, in the order written. A field that the caller does not know is just skipped.

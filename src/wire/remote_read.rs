@@ -9,7 +9,7 @@
 //!
 //! Hints are read over: they say what the reader will do with the samples, and no answer depends on them.
 
-use super::protobuf::{Fields, Malformed, Value, put_bytes, put_double, put_number, put_varint};
+use super::protobuf::{Fields, Malformed, Value, WRONG_TYPE, put_bytes, put_double, put_number, put_varint};
 use super::xor::{CHUNK_SAMPLES, XorChunk};
 use crate::error::{Error, Kind, Result};
 use crate::model::{MatchOp, Matcher};
@@ -65,7 +65,7 @@ impl ReadRequest {
                 }
                 (2, Value::Varint(one)) => accepted.push(one),
                 (2, Value::Bytes(packed)) => accepted.extend(packed.iter().map(|byte| u64::from(*byte))),
-                (1 | 2, _) => return Err(malformed(Malformed("a field has another type than it should"))),
+                (1 | 2, _) => return Err(malformed(WRONG_TYPE)),
                 _ => {}
             }
         }
@@ -100,7 +100,7 @@ fn query_of(message: &[u8]) -> Result<ReadQuery> {
                 limit("matchers", query.matchers.len(), MAX_MATCHERS)?;
                 query.matchers.push(matcher_of(matcher)?);
             }
-            (1..=3, _) => return Err(malformed(Malformed("a field has another type than it should"))),
+            (1..=3, _) => return Err(malformed(WRONG_TYPE)),
             _ => {}
         }
     }
@@ -121,7 +121,7 @@ fn matcher_of(message: &[u8]) -> Result<Matcher> {
             }
             (2, Value::Bytes(bytes)) => name = utf8(bytes)?,
             (3, Value::Bytes(bytes)) => text = utf8(bytes)?,
-            (1..=3, _) => return Err(malformed(Malformed("a field has another type than it should"))),
+            (1..=3, _) => return Err(malformed(WRONG_TYPE)),
             _ => {}
         }
     }

@@ -17,7 +17,7 @@ mod tests;
 pub use encode::{RichSeries, SeriesToWrite, encode, encode_rich};
 
 use super::limits::{Limits, abridge};
-use super::protobuf::{Fields, Malformed, Value};
+use super::protobuf::{Fields, Malformed, Value, WRONG_TYPE, name_and_value};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Exemplar, Histogram, METRIC_NAME, MetricType, push_pair};
 
@@ -104,7 +104,7 @@ impl<'a> WriteRequest<'a> {
         let mut fields = Fields::new(self.message);
         while let Some((number, value)) = fields.next_field().map_err(|e| damaged("WriteRequest", e))? {
             if number == 1 {
-                let series = bytes(value).and_then(|message| self.series(message, &mut rows));
+                let series = value.bytes().and_then(|message| self.series(message, &mut rows));
                 visit(series.map_err(|e| damaged("TimeSeries", e))?)?;
             }
         }
@@ -127,13 +127,13 @@ impl<'a> WriteRequest<'a> {
             let Some((number, value)) = fields.next_field()? else { break };
             match number {
                 1 => {
-                    bytes(value)?;
+                    value.bytes()?;
                     labels_start.get_or_insert(start);
                     labels_end = message.len() - fields.remaining();
                 }
-                2 => samples.push(sample(bytes(value)?)?),
-                3 => exemplars.push(bytes(value)?),
-                4 => histograms.push(bytes(value)?),
+                2 => samples.push(sample(value.bytes()?)?),
+                3 => exemplars.push(value.bytes()?),
+                4 => histograms.push(value.bytes()?),
                 _ => {}
             }
         }
@@ -153,7 +153,7 @@ impl<'a> WriteRequest<'a> {
         let mut fields = Fields::new(self.message);
         while let Some((number, value)) = fields.next_field().map_err(|e| damaged("WriteRequest", e))? {
             if number == 3 {
-                let raw = bytes(value).and_then(RawMetadata::read);
+                let raw = value.bytes().and_then(RawMetadata::read);
                 let raw = raw.map_err(|e| damaged("MetricMetadata", e))?;
                 visit(raw.decode(self.limits))?;
             }
@@ -237,7 +237,7 @@ impl<'a> SeriesRef<'_, 'a> {
         let field = fields.next_field().map_err(|e| damaged("TimeSeries", e))?;
         *at = self.raw_labels.len() - fields.remaining();
         let Some((1, Value::Bytes(label))) = field else { return Ok(None) };
-        let (name, value) = label_parts(label).map_err(|e| damaged("Label", e))?;
+        let (name, value) = name_and_value(label).map_err(|e| damaged("Label", e))?;
         Ok(Some((utf8("label name", name)?, utf8("label value", value)?)))
     }
 }
@@ -297,16 +297,6 @@ fn damaged(message: &'static str, Malformed(what): Malformed) -> Error {
         .during("remote write")
 }
 
-const WRONG_TYPE: Malformed = Malformed("a field has another type than it should");
-
-#[inline]
-fn bytes(value: Value<'_>) -> Result<&[u8], Malformed> {
-    match value {
-        Value::Bytes(bytes) => Ok(bytes),
-        _ => Err(WRONG_TYPE),
-    }
-}
-
 #[inline]
 fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
     let (mut timestamp, mut value) = (0, 0.0);
@@ -320,20 +310,6 @@ fn sample(message: &[u8]) -> Result<(i64, f64), Malformed> {
         }
     }
     Ok((timestamp, value))
-}
-
-#[inline]
-fn label_parts(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next_field()? {
-        match number {
-            1 => name = bytes(field)?,
-            2 => value = bytes(field)?,
-            _ => {}
-        }
-    }
-    Ok((name, value))
 }
 
 #[inline]
@@ -360,9 +336,9 @@ impl<'a> RawMetadata<'a> {
             match (number, value) {
                 (1, Value::Varint(kind)) => raw.kind = kind,
                 (1, _) => return Err(WRONG_TYPE),
-                (2, value) => raw.metric = bytes(value)?,
-                (4, value) => raw.help = bytes(value)?,
-                (5, value) => raw.unit = bytes(value)?,
+                (2, value) => raw.metric = value.bytes()?,
+                (4, value) => raw.help = value.bytes()?,
+                (5, value) => raw.unit = value.bytes()?,
                 _ => {}
             }
         }

@@ -42,8 +42,7 @@ impl Aggregate {
         scalar: Option<LogicalPlan>,
         schema: &GridSchema,
     ) -> LogicalPlan {
-        let inputs = std::iter::once(vector).chain(scalar).collect();
-        Node::plan("PromAggregate", self, inputs, schema)
+        Node::over("PromAggregate", self, (vector, scalar), schema)
     }
 }
 
@@ -102,8 +101,7 @@ impl LimitRatio {
         scalar: Option<LogicalPlan>,
         schema: &GridSchema,
     ) -> LogicalPlan {
-        let inputs = std::iter::once(vector).chain(scalar).collect();
-        Node::plan("PromLimitRatio", self, inputs, schema)
+        Node::over("PromLimitRatio", self, (vector, scalar), schema)
     }
 }
 

@@ -44,8 +44,7 @@ impl Histogram {
         scalars: Vec<LogicalPlan>,
         schema: &GridSchema,
     ) -> LogicalPlan {
-        let inputs = std::iter::once(vector).chain(scalars).collect();
-        Node::plan("PromHistogram", self, inputs, schema)
+        Node::over("PromHistogram", self, (vector, scalars), schema)
     }
 }
 

@@ -33,8 +33,7 @@ impl ScalarBinary {
         scalar: Option<LogicalPlan>,
         schema: &GridSchema,
     ) -> LogicalPlan {
-        let inputs = std::iter::once(vector).chain(scalar).collect();
-        Node::plan("PromScalarBinary", self, inputs, schema)
+        Node::over("PromScalarBinary", self, (vector, scalar), schema)
     }
 
     /// Whether the result is no longer the metric.

@@ -37,6 +37,16 @@ where
         LogicalPlan::Extension(Extension { node: Arc::new(node) })
     }
 
+    /// A plan with this node over a vector and, where they are not known while planning, scalars.
+    pub(crate) fn over(
+        name: &'static str,
+        parameters: P,
+        (vector, scalars): (LogicalPlan, impl IntoIterator<Item = LogicalPlan>),
+        schema: &GridSchema,
+    ) -> LogicalPlan {
+        Self::plan(name, parameters, std::iter::once(vector).chain(scalars).collect(), schema)
+    }
+
     /// The node, if it is one with these parameters.
     pub(crate) fn of(node: &dyn UserDefinedLogicalNode) -> Option<&Self> {
         node.as_any().downcast_ref::<Self>()

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 
 use self::metric::{Classic, Metric, SummaryParts, value_of};
 use super::super::limits::Limits;
-use super::super::protobuf::{Fields, Malformed, Value};
+use super::super::protobuf::{Fields, Malformed, Value, WRONG_TYPE};
 use super::{Event, Exemplar, Family, SampleLine, abridge, series};
 use crate::error::{Error, Result};
 use crate::model::{Histogram, MetricType, push_openmetrics_float};
@@ -328,8 +328,6 @@ fn head<'a>(
     }
     Ok((Head { name, kind }, metrics))
 }
-
-const WRONG_TYPE: Malformed = Malformed("a field has another type than it should");
 
 fn family_type(number: u64) -> Result<MetricType, Malformed> {
     Ok(match number {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::logs::{Intake, Refusal};
-use super::super::protobuf::{Fields, Malformed, Value};
+use super::super::protobuf::{Fields, Malformed, Value, name_and_value};
 use crate::error::{Error, Result};
 
 type Read<T> = Result<T, Malformed>;
@@ -16,19 +16,12 @@ pub(super) fn decode(message: &[u8], intake: &mut Intake<'_>) -> Result<()> {
         .map_err(|Malformed(what)| Error::invalid(format!("the body is not a push request: {what}")))
 }
 
-fn bytes(value: Value<'_>) -> Read<&[u8]> {
-    match value {
-        Value::Bytes(bytes) => Ok(bytes),
-        _ => Err(Malformed("a field has another type than it should")),
-    }
-}
-
 fn request(message: &[u8], intake: &mut Intake<'_>) -> Read<()> {
     let mut seen = HashMap::new();
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next_field()? {
         if number == 1 {
-            stream(bytes(value)?, intake, &mut seen)?;
+            stream(value.bytes()?, intake, &mut seen)?;
         }
     }
     Ok(())
@@ -44,14 +37,14 @@ fn stream<'a>(
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next_field()? {
         if number == 1 {
-            text = bytes(value)?;
+            text = value.bytes()?;
         }
     }
     let stream = seen.entry(text).or_insert_with(|| labels(text, intake));
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next_field()? {
         if number == 2 {
-            entry(bytes(value)?, intake, stream)?;
+            entry(value.bytes()?, intake, stream)?;
         }
     }
     Ok(())
@@ -73,9 +66,9 @@ fn entry(message: &[u8], intake: &mut Intake<'_>, stream: &Result<u32, Refusal>)
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next_field()? {
         match number {
-            1 => timestamp = time(bytes(value)?)?,
-            2 => line = bytes(value)?,
-            3 => metadata(bytes(value)?, intake)?,
+            1 => timestamp = time(value.bytes()?)?,
+            2 => line = value.bytes()?,
+            3 => metadata(value.bytes()?, intake)?,
             _ => {}
         }
     }
@@ -107,15 +100,7 @@ fn time(message: &[u8]) -> Read<i64> {
 }
 
 fn metadata(message: &[u8], intake: &mut Intake<'_>) -> Read<()> {
-    let (mut name, mut value): (&[u8], &[u8]) = (b"", b"");
-    let mut fields = Fields::new(message);
-    while let Some((number, field)) = fields.next_field()? {
-        match number {
-            1 => name = bytes(field)?,
-            2 => value = bytes(field)?,
-            _ => {}
-        }
-    }
+    let (name, value) = name_and_value(message)?;
     let (name, value) = (intake.text(name), intake.text(value));
     intake.metadata.push_named(&name, &value);
     Ok(())

@@ -10,8 +10,8 @@
 
 use super::super::buckets::{Side, push_doubles, unsigned_float, zigzag};
 use super::super::limits::Limits;
-use super::super::protobuf::{Fields, Malformed, Value};
-use super::{WRONG_TYPE, bytes, label_parts, utf8};
+use super::super::protobuf::{Fields, Malformed, Value, WRONG_TYPE, name_and_value};
+use super::utf8;
 use crate::error::{Error, Result};
 use crate::model::{Exemplar, Histogram, Labels, ResetHint};
 
@@ -63,7 +63,7 @@ pub(super) fn exemplar(message: &[u8], limits: &Limits) -> Result<Result<Exempla
     let mut fields = Fields::new(message);
     while let Some(field) = fields.next_field()? {
         match field {
-            (1, label) => raw.push(label_parts(bytes(label)?)?),
+            (1, label) => raw.push(name_and_value(label.bytes()?)?),
             (2, Value::Fixed64(bits)) => value = f64::from_bits(bits),
             (3, Value::Varint(ms)) => timestamp = ms.cast_signed(),
             (2 | 3, _) => return Err(WRONG_TYPE),

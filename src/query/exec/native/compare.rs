@@ -4,8 +4,8 @@
 
 use super::bounds::exponential;
 use super::buckets::{indexed, is_custom};
-use super::total::{Total, coarser, intersect, rebounded};
-use crate::model::{Histogram, ResetHint, Span};
+use super::total::{Total, intersect, rebounded};
+use crate::model::{Histogram, ResetHint, Span, coarser_bucket};
 
 /// Whether all numbers are the same bits and stand in the same buckets, empty ones too. Hints do not count.
 pub(crate) fn same(left: &Histogram, right: &Histogram) -> bool {
@@ -79,7 +79,7 @@ fn lost_any(
         |index: i32| !is_custom(of_now) && exponential(index, of_now.schema) <= of_now.zero_threshold;
     let mut now = indexed(now.0, now.1).peekable();
     let mut before = indexed(before.0, before.1)
-        .map(|(index, count)| (if by == 0 { index } else { coarser(index, by) }, count))
+        .map(|(index, count)| (if by == 0 { index } else { coarser_bucket(index, by) }, count))
         .peekable();
     while let Some((index, mut count)) = before.next() {
         while let Some((_, more)) = before.next_if(|(next, _)| *next == index) {

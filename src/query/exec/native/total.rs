@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use super::super::kernel::compensated::Sum;
 use super::bounds::exponential;
 use super::buckets::{in_spans, indexed};
-use crate::model::{CUSTOM_BUCKETS, Histogram, ResetHint};
+use crate::model::{CUSTOM_BUCKETS, Histogram, ResetHint, coarser_bucket};
 
 /// Two histograms of which only one has custom buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +217,7 @@ impl Total {
         for side in [&mut self.positive, &mut self.negative] {
             let mut merged: Side = Vec::with_capacity(side.len());
             for (index, count) in side.drain(..) {
-                let index = coarser(index, by);
+                let index = coarser_bucket(index, by);
                 match merged.last_mut() {
                     Some((last, total)) if *last == index => plus(total, count),
                     _ => merged.push((index, count)),
@@ -301,11 +301,6 @@ impl Total {
     pub(crate) fn set_hint(&mut self, hint: ResetHint) {
         self.hint = hint;
     }
-}
-
-/// The index of a bucket in a resolution that is lower by so many doublings.
-pub(super) fn coarser(index: i32, by: u8) -> i32 {
-    (index.saturating_sub(1) >> by.min(31)) + 1
 }
 
 /// The borders that both have.

@@ -1,8 +1,8 @@
 //! The messages inside a metric family: fields to numbers.
 
 use super::super::super::buckets::{Side, unsigned_float, zigzag};
-use super::super::super::protobuf::{Fields, Malformed, Value};
-use super::{OwnedExemplar, WRONG_TYPE, push_label, utf8};
+use super::super::super::protobuf::{Fields, Malformed, Value, WRONG_TYPE};
+use super::{OwnedExemplar, push_label, utf8};
 use crate::model::{Histogram, MetricType, ResetHint};
 
 /// One metric: its labels, and where its parts lie.
