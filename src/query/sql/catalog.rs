@@ -16,6 +16,7 @@ use super::pg_catalog::{self, Dump};
 use super::relations::{self, Relation, SCHEMAS};
 use super::samples::Samples;
 use super::session::Facts;
+use super::table::Table;
 use super::{information_schema, metadata, names};
 use crate::store::Snapshot;
 
@@ -69,9 +70,9 @@ impl Catalog {
 
     fn public(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         Ok(Some(match name {
-            "samples" => Arc::new(Samples::all(self.snapshot.clone())),
-            "series" => Arc::new(Samples::series(self.snapshot.clone())),
-            "logs" => Arc::new(Logs::new(self.snapshot.clone())),
+            "samples" => Table::Samples(Samples::all(self.snapshot.clone())).provider(),
+            "series" => Table::Samples(Samples::series(self.snapshot.clone())).provider(),
+            "logs" => Table::Logs(Logs::new(self.snapshot.clone())).provider(),
             "metadata" => metadata::table(&self.snapshot)?,
             _ => return Ok(None),
         }))
@@ -86,7 +87,8 @@ impl Catalog {
             Some(entry) => (Arc::from(name), entry),
             None => renamed().map(|(metric, entry)| (Arc::clone(metric), entry))?,
         };
-        Some(Arc::new(Samples::of_metric(self.snapshot.clone(), &metric, &entry.label_names)))
+        let samples = Samples::of_metric(self.snapshot.clone(), &metric, &entry.label_names);
+        Some(Table::Samples(samples).provider())
     }
 }
 

@@ -9,6 +9,7 @@ use super::relations::{Relation, SCHEMAS};
 use super::session::Facts;
 use super::sheet::Kind::{Int4, Text};
 use super::sheet::{Cell, Header, Sheet, SheetTable, schema};
+use super::table::Table;
 use super::types::pg_type;
 
 struct View {
@@ -78,7 +79,7 @@ pub(super) fn table(
     let view = VIEWS.iter().find(|view| view.name == name)?;
     let (facts, relations) = (facts.clone(), Arc::clone(relations));
     let fill = Arc::new(move |sheet: &mut Sheet, _| (view.fill)(sheet, &facts, &relations));
-    Some(Arc::new(SheetTable::new(view.header, None, fill)))
+    Some(Table::Sheet(SheetTable::new(view.header, None, fill)).provider())
 }
 
 fn schemata(sheet: &mut Sheet, facts: &Facts, _: &[Relation]) {

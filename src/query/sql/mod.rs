@@ -21,6 +21,7 @@ mod session;
 mod settings;
 mod sheet;
 mod statement;
+mod table;
 mod types;
 mod yielding;
 

@@ -12,6 +12,7 @@ use super::relations::{self, Relation, SCHEMAS, schema_oid};
 use super::session::Facts;
 use super::sheet::Kind::{Bool, Float4, Int2, Int4, Int8, Oid, Text, Texts};
 use super::sheet::{Cell, Header, Sheet, SheetTable, schema};
+use super::table::Table;
 use super::types::pg_type;
 
 /// The oid of the connected user's role.
@@ -80,7 +81,7 @@ pub(super) fn table(
     let ours = OURS.iter().find(|table| table.name == name)?;
     let (facts, relations) = (facts.clone(), Arc::clone(relations));
     let fill = Arc::new(move |sheet: &mut Sheet, wanted| (ours.fill)(sheet, &facts, &relations, wanted));
-    Some(Arc::new(SheetTable::new(ours.header, ours.key, fill)))
+    Some(Table::Sheet(SheetTable::new(ours.header, ours.key, fill)).provider())
 }
 
 const fn ours(

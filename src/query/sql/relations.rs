@@ -63,7 +63,7 @@ pub(super) fn all(snapshot: &Snapshot, system: &[(&'static str, Arc<str>, Schema
         found.insert(("public", name.into()), ("r", columns, comment.into()));
     }
     let logs = Logs::new(snapshot.clone());
-    found.insert(("public", "logs".into()), ("r", logs.columns(), "every log line, once".into()));
+    found.insert(("public", "logs".into()), ("r", logs.schema(), "every log line, once".into()));
     for (metric, entry) in snapshot.catalogue().metrics() {
         let columns = Arc::clone(Columns::of_metric(&entry.label_names).schema());
         let name: Arc<str> = names::table(metric).into();

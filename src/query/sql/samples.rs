@@ -3,17 +3,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
-use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::Columns;
 use super::errors::external;
 use super::filters::Pushed;
 use super::scan::{RowIs, SampleScan};
+use super::table::Scanning;
 use crate::model::{METRIC_NAME, Matcher};
 use crate::store::Snapshot;
 
@@ -50,36 +46,28 @@ impl Samples {
         }
         pushed
     }
-}
 
-#[async_trait]
-impl TableProvider for Samples {
-    fn schema(&self) -> SchemaRef {
+    /// The columns.
+    pub(super) fn schema(&self) -> SchemaRef {
         Arc::clone(self.columns.schema())
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
+    /// Whether the store answers a predicate.
+    pub(super) fn support(&self, filter: &Expr) -> TableProviderFilterPushDown {
+        if Pushed::all().add(filter, &self.columns) {
+            TableProviderFilterPushDown::Exact
+        } else {
+            TableProviderFilterPushDown::Unsupported
+        }
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| {
-            if Pushed::all().add(filter, &self.columns) {
-                TableProviderFilterPushDown::Exact
-            } else {
-                TableProviderFilterPushDown::Unsupported
-            }
-        };
-        Ok(filters.iter().map(support).collect())
-    }
-
-    async fn scan(
+    /// The plan that reads the rows of `filters`, in `partitions` streams.
+    pub(super) fn scan(
         &self,
-        session: &dyn Session,
+        partitions: usize,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    ) -> Scanning<'_> {
         let mut pushed = self.pushed();
         for filter in filters {
             let done = pushed.add(filter, &self.columns);
@@ -89,14 +77,10 @@ impl TableProvider for Samples {
             Some(indices) => self.columns.project(indices),
             None => self.columns.clone(),
         };
-        let select = self.snapshot.select(pushed.matchers.clone(), pushed.from, pushed.to);
-        let selection = select.await.map_err(external)?;
-        let partitions = session.config().target_partitions();
-        Ok(Arc::new(SampleScan::new(
-            columns,
-            self.rows,
-            &pushed,
-            (selection, self.snapshot.files(), partitions),
-        )))
+        Box::pin(async move {
+            let select = self.snapshot.select(pushed.matchers.clone(), pushed.from, pushed.to);
+            let source = (select.await.map_err(external)?, self.snapshot.files(), partitions);
+            Ok(Arc::new(SampleScan::new(columns, self.rows, &pushed, source)) as _)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! A connection's session: text to plan to stream, each statement over a snapshot of its own, or over the one
 //! of its transaction.
 
+use std::borrow::Borrow;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +18,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
+use futures::future::BoxFuture;
 
 use super::catalog::{Catalog, Databases, SEARCH_PATH};
 use super::errors::from_datafusion;
@@ -37,6 +39,10 @@ pub(crate) const DATABASE: &str = "quipu";
 /// Where the snapshots of a principal come from.
 pub type SnapshotSource = Arc<dyn Fn(&Principal) -> Result<Snapshot> + Send + Sync>;
 
+/// `DataFusion`'s state behind a pointer that is known to be `Send` and `Sync`. The compiler proves it of the
+/// state itself by walking every kind of plan and expression, seconds for each future that holds one.
+type State = Arc<dyn Borrow<SessionState> + Send + Sync>;
+
 /// Who is connected; what functions and catalogs say about it.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
@@ -48,7 +54,7 @@ pub(super) struct Facts {
 
 /// What all sessions share.
 pub struct SqlEngine {
-    template: SessionState,
+    template: State,
     source: SnapshotSource,
     parser: Parser,
     dump: Arc<Dump>,
@@ -101,17 +107,22 @@ impl SqlEngine {
         let dump = Arc::new(Dump::new().map_err(broken)?);
         let mut system = dump.listing().map_err(broken)?;
         system.extend(information_schema::listing());
-        Ok(Self { template, source, parser: Parser::new(), dump, system: Arc::new(system) })
+        Ok(Self {
+            template: Arc::new(template),
+            source,
+            parser: Parser::new(),
+            dump,
+            system: Arc::new(system),
+        })
     }
 }
 
 /// The session of one connection.
-#[derive(Debug)]
 pub struct SqlSession {
     engine: Arc<SqlEngine>,
     principal: Principal,
     facts: Facts,
-    state: SessionState,
+    state: State,
     /// What the first statement of the open transaction saw.
     held: Mutex<Option<Snapshot>>,
 }
@@ -139,6 +150,12 @@ impl std::fmt::Debug for Answer {
     }
 }
 
+impl std::fmt::Debug for SqlSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlSession").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
 impl SqlSession {
     /// A session of `principal` as connection number `pid`.
     ///
@@ -148,11 +165,11 @@ impl SqlSession {
         let user = principal.name.clone().unwrap_or_else(|| DATABASE.into());
         let facts = Facts { user, database: DATABASE.into(), pid, settings: Settings::default() };
         facts.settings.start("session_authorization", &facts.user)?;
-        let mut state = engine.template.clone();
+        let mut state = owned(&engine.template);
         for function in functions::of_session(&facts) {
             state.register_udf(function).map_err(|e| from_datafusion(e, ""))?;
         }
-        Ok(Self { engine, principal, facts, state, held: Mutex::default() })
+        Ok(Self { engine, principal, facts, state: Arc::new(state), held: Mutex::default() })
     }
 
     /// The session's settings.
@@ -200,27 +217,37 @@ impl SqlSession {
     ///
     /// # Errors
     /// As [`SqlSession::prepare`], and what the store answers.
-    pub async fn execute(&self, statement: &SqlStatement, parameters: Vec<ScalarValue>) -> Result<Answer> {
-        let told = |e| from_datafusion(e, statement.text());
-        if let Some(explain) = Explain::recognise(statement)? {
-            let planned = self.plan(&explain.statement).await?;
+    pub fn execute<'a>(
+        &'a self,
+        statement: &'a SqlStatement,
+        parameters: Vec<ScalarValue>,
+    ) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(async move {
+            let told = |e| from_datafusion(e, statement.text());
+            if let Some(explain) = Explain::recognise(statement)? {
+                let planned = self.plan(&explain.statement).await?;
+                let plan = bind(planned.plan, parameters).map_err(told)?;
+                let rows = explain.run(&planned.state, &plan).await.map_err(told)?;
+                return Ok(Answer { columns: explain::columns(), rows });
+            }
+            let planned = self.plan(statement).await?;
             let plan = bind(planned.plan, parameters).map_err(told)?;
-            let rows = explain.run(&planned.state, &plan).await.map_err(told)?;
-            return Ok(Answer { columns: explain::columns(), rows });
-        }
-        let planned = self.plan(statement).await?;
-        let plan = bind(planned.plan, parameters).map_err(told)?;
-        let physical = planned.state.create_physical_plan(&plan).await.map_err(told)?;
-        let rows = execute_stream(physical, planned.state.task_ctx()).map_err(told)?;
-        Ok(Answer { columns: named(&rows.schema(), &planned.names), rows })
+            let physical = planned.state.create_physical_plan(&plan).await.map_err(told)?;
+            let rows = execute_stream(physical, planned.state.task_ctx()).map_err(told)?;
+            Ok(Answer { columns: named(&rows.schema(), &planned.names), rows })
+        })
     }
 
-    async fn plan(&self, statement: &SqlStatement) -> Result<Planned> {
+    fn plan<'a>(&'a self, statement: &'a SqlStatement) -> BoxFuture<'a, Result<Planned>> {
+        Box::pin(self.planned(statement))
+    }
+
+    async fn planned(&self, statement: &SqlStatement) -> Result<Planned> {
         let Parsed { ast, names } = self.engine.parser.parse(statement)?;
         let snapshot = self.snapshot()?;
         let dump = Arc::clone(&self.engine.dump);
         let catalog = Catalog::new(snapshot, self.facts.clone(), dump, Arc::clone(&self.engine.system));
-        let mut state = self.state.clone();
+        let mut state = owned(&self.state);
         state.register_catalog_list(Arc::new(Databases(Arc::new(catalog))));
         let zone = self.facts.settings.get("TimeZone")?;
         state.config_mut().options_mut().execution.time_zone = Some(zone);
@@ -234,6 +261,12 @@ impl SqlSession {
         let columns = named(plan.schema().inner(), &names);
         Ok(Planned { state, plan, names, columns })
     }
+}
+
+/// A state of one's own, to be changed.
+fn owned(state: &State) -> SessionState {
+    let state: &SessionState = (**state).borrow();
+    state.clone()
 }
 
 struct Planned {

@@ -7,12 +7,9 @@ use arrow::array::{
     RecordBatch, RecordBatchOptions, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, Result, ScalarValue, internal_err};
-use datafusion::datasource::TableType;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_pg_catalog::pg_catalog::oid_field;
 
@@ -196,28 +193,17 @@ impl SheetTable {
             }
         })
     }
-}
 
-#[async_trait]
-impl TableProvider for SheetTable {
-    fn schema(&self) -> SchemaRef {
+    /// The columns.
+    pub(super) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
+    /// The plan over its rows, made now.
+    pub(super) fn scan(
         &self,
-        _: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut sheet = Sheet::new(self.header);
         (self.fill)(&mut sheet, self.wanted(filters));

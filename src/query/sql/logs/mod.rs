@@ -8,16 +8,12 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
-use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::Columns;
 use super::errors::external;
 use super::filters::Pushed;
+use super::table::Scanning;
 use super::{jsonb, names};
 use crate::store::{LogColumns, LogQuery, Snapshot};
 use filters::narrow;
@@ -96,7 +92,7 @@ impl Logs {
     }
 
     /// The columns.
-    pub(super) fn columns(&self) -> SchemaRef {
+    pub(super) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
@@ -111,46 +107,36 @@ impl Logs {
         query.matchers = pushed.matchers;
         query
     }
-}
 
-fn schema_of(shown: &[Shown]) -> SchemaRef {
-    Arc::new(Schema::new(shown.iter().map(Shown::field).collect::<Vec<_>>()))
-}
-
-#[async_trait]
-impl TableProvider for Logs {
-    fn schema(&self) -> SchemaRef {
-        self.columns()
+    /// Whether the store answers a predicate.
+    pub(super) fn support(&self, filter: &Expr) -> TableProviderFilterPushDown {
+        if Pushed::all().add(filter, &self.labels) {
+            TableProviderFilterPushDown::Exact
+        } else {
+            // What the store leaves out cannot match; what it gives is looked at again.
+            TableProviderFilterPushDown::Inexact
+        }
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| {
-            if Pushed::all().add(filter, &self.labels) {
-                TableProviderFilterPushDown::Exact
-            } else {
-                // What the store leaves out cannot match; what it gives is looked at again.
-                TableProviderFilterPushDown::Inexact
-            }
-        };
-        Ok(filters.iter().map(support).collect())
-    }
-
-    async fn scan(
+    /// The plan that reads the lines of `filters`, in `partitions` streams.
+    pub(super) fn scan(
         &self,
-        session: &dyn Session,
+        partitions: usize,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    ) -> Scanning<'_> {
         let shown: Vec<Shown> = match projection {
             Some(indices) => indices.iter().map(|index| self.shown[*index].clone()).collect(),
             None => self.shown.clone(),
         };
-        let selection = self.snapshot.logs(self.query(filters)).await.map_err(external)?;
-        Ok(Arc::new(LogScan::new(shown, selection, session.config().target_partitions())))
+        let query = self.query(filters);
+        Box::pin(async move {
+            let selection = self.snapshot.logs(query).await.map_err(external)?;
+            Ok(Arc::new(LogScan::new(shown, selection, partitions)) as _)
+        })
     }
+}
+
+fn schema_of(shown: &[Shown]) -> SchemaRef {
+    Arc::new(Schema::new(shown.iter().map(Shown::field).collect::<Vec<_>>()))
 }
