@@ -29,7 +29,7 @@ pub(crate) async fn run(bench: &mut Bench<'_>) {
     all.extend(totals(&all, samples, start_ms));
     all.extend(buckets(series * 4 / BOUNDS.len(), samples, start_ms));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut servers = day::loaded(bench, folder.path(), &all).await;
+    let mut servers = day::all_loaded(bench, folder.path(), &all).await;
     for (name, text) in QUESTIONS {
         let question = Question::of_day(text, start_ms, samples);
         queries::run(bench, &mut servers, name, &question).await;

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use quipu::model::time;
 
-use crate::data::{self, Series};
+use crate::data::{self, Body, Series};
 use crate::queries::{self, Question};
-use crate::servers::Server;
+use crate::servers::{Program, Server};
 use crate::table::{Row, Unit};
 use crate::{Bench, load, recording};
 
@@ -35,7 +35,7 @@ pub(crate) async fn counters(bench: &mut Bench<'_>) {
             data::jitter(&mut day);
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut servers = loaded(bench, folder.path(), &day).await;
+        let mut servers = all_loaded(bench, folder.path(), &day).await;
         sizes(bench, &servers, &day, &format!("disk, {series} counters{suffix}")).await;
         for (name, text) in QUERIES {
             let question = Question::of_day(text, start_ms, samples);
@@ -50,7 +50,7 @@ pub(crate) async fn redrawn(bench: &mut Bench<'_>) {
     let start_ms = start_ms(bench);
     let day = recording::redraw(samples, start_ms);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut servers = loaded(bench, folder.path(), &day).await;
+    let mut servers = all_loaded(bench, folder.path(), &day).await;
     sizes(bench, &servers, &day, &format!("disk, redrawn day of {} series", day.len())).await;
     for (name, text) in [
         (
@@ -69,13 +69,22 @@ pub(crate) fn start_ms(bench: &Bench<'_>) -> i64 {
     time::day_start(time::day_of(bench.clock.now_ms()) - 1)
 }
 
-/// All servers, with the day in files.
-pub(crate) async fn loaded(bench: &mut Bench<'_>, folder: &Path, day: &[Series]) -> Vec<Server> {
-    let rounds = data::bodies(day, WIDTH, LENGTH);
+/// All servers, with a day of series in files.
+pub(crate) async fn all_loaded(bench: &mut Bench<'_>, folder: &Path, day: &[Series]) -> Vec<Server> {
+    loaded(bench, folder, bench.peers.programs(), &data::bodies(day, WIDTH, LENGTH)).await
+}
+
+/// Some servers, with a day in files.
+pub(crate) async fn loaded(
+    bench: &mut Bench<'_>,
+    folder: &Path,
+    programs: Vec<Program>,
+    rounds: &[Vec<Body>],
+) -> Vec<Server> {
     let mut servers = Vec::new();
-    for program in bench.peers.programs() {
+    for program in programs {
         let server = bench.peers.start(program, folder, "").await;
-        let cost = load::send(&server, bench.clock, &rounds, CONNECTIONS).await;
+        let cost = load::send(&server, bench.clock, rounds, CONNECTIONS).await;
         eprintln!(
             "{}: loaded {} samples in {:.1} s, {:.1} s of CPU",
             program.name(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::protobuf::{push_bytes, push_number};
 use crate::random::Random;
 
 /// Services that write; each on some hosts.
@@ -126,23 +127,4 @@ impl Chunk {
     fn host_name(&self) -> String {
         format!("{}-{}", self.service, self.host)
     }
-}
-
-fn push_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(u8::try_from(number & 0x7F).expect("seven bits") | 0x80);
-        number >>= 7;
-    }
-    out.push(u8::try_from(number).expect("seven bits"));
-}
-
-fn push_number(out: &mut Vec<u8>, field: u64, number: i64) {
-    push_varint(out, field << 3);
-    push_varint(out, number.cast_unsigned());
-}
-
-fn push_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    push_varint(out, field << 3 | 2);
-    push_varint(out, u64::try_from(bytes.len()).expect("usize fits u64"));
-    out.extend_from_slice(bytes);
 }

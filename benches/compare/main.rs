@@ -1,7 +1,7 @@
 //! quipu beside Prometheus and `VictoriaMetrics`: the same data, the same questions over HTTP, one table with ratios.
 //!
 //! ```text
-//!   size ─► part (machine, queries, dashboards, logs, real, ingest, scrape, growth) ─► servers in temporary folders ─► rows ─► table
+//!   size ─► part (machine, queries, dashboards, native, logs, real, ingest, scrape, growth) ─► servers in temporary folders ─► rows ─► table
 //! ```
 //!
 //! `cargo bench` runs the full size; without `--bench` (that is in `cargo test`) the smallest size runs with the
@@ -23,7 +23,9 @@ mod lines;
 mod load;
 mod logs;
 mod machine;
+mod native;
 mod profile;
+mod protobuf;
 mod queries;
 mod random;
 mod recording;
@@ -64,6 +66,7 @@ async fn run(size: &Size) {
             Part::Machine => machine::run(&mut bench),
             Part::Queries => day::counters(&mut bench).await,
             Part::Dashboards => dashboards::run(&mut bench).await,
+            Part::Native => native::run(&mut bench).await,
             Part::Real => day::redrawn(&mut bench).await,
             Part::Ingest => ingest::run(&mut bench).await,
             Part::Scrape => scrape::run(&mut bench).await,

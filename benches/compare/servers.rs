@@ -163,6 +163,7 @@ fn spawn(program: Program, path: &Path, folder: &Path, [http, postgres]: [u16; 2
             format!("--web.listen-address=127.0.0.1:{http}"),
             "--web.enable-remote-write-receiver".to_owned(),
             "--web.enable-admin-api".to_owned(),
+            "--enable-feature=native-histograms".to_owned(),
             "--storage.tsdb.retention.time=100y".to_owned(),
             "--web.console.templates=/nonexistent".to_owned(),
             "--web.console.libraries=/nonexistent".to_owned(),

@@ -11,6 +11,8 @@ pub(crate) enum Part {
     Queries,
     /// A join and a quantile of classic histograms.
     Dashboards,
+    /// A quantile of native histograms.
+    Native,
     /// Bytes on disk, on a day redrawn from a recording.
     Real,
     /// Remote write, samples per second and core.
@@ -26,10 +28,11 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Machine,
         Self::Queries,
         Self::Dashboards,
+        Self::Native,
         Self::Real,
         Self::Ingest,
         Self::Scrape,
@@ -43,6 +46,7 @@ impl Part {
             Self::Machine => "machine",
             Self::Queries => "queries",
             Self::Dashboards => "dashboards",
+            Self::Native => "native",
             Self::Real => "real",
             Self::Ingest => "ingest",
             Self::Scrape => "scrape",

@@ -113,7 +113,7 @@ pub(super) fn floats(encoding: PageEncoding, body: &[u8], rows: usize) -> Result
 
 fn int64(encoding: PageEncoding, body: &[u8], rows: usize) -> Result<Vec<i64>> {
     if encoding == PageEncoding::DeltaBinaryPacked {
-        return delta_binary_packed(body, rows);
+        return delta_binary_packed(&mut Input { rest: body }, rows);
     }
     if body.len() != rows * 8 {
         return Err(damaged("a page has another number of values than its rows"));
@@ -164,9 +164,9 @@ fn interleave<const N: usize, const M: usize>(even: &[u8; N], odd: &[u8; N]) -> 
     out
 }
 
-/// `DELTA_BINARY_PACKED` of Parquet's encodings: blocks of a smallest delta and bit-packed differences to it.
-fn delta_binary_packed(body: &[u8], rows: usize) -> Result<Vec<i64>> {
-    let mut input = Input { rest: body };
+/// `DELTA_BINARY_PACKED` of Parquet's encodings: blocks of a smallest delta and bit-packed differences to it. What
+/// follows the values is left.
+pub(super) fn delta_binary_packed(input: &mut Input<'_>, rows: usize) -> Result<Vec<i64>> {
     let small = |number: u64| usize::try_from(number).ok().filter(|n| *n <= 1 << 20);
     let odd = || damaged("a page of deltas has an odd header");
     let block = small(input.varint()?).ok_or_else(odd)?;
@@ -278,7 +278,7 @@ mod tests {
         fuzz("page", &seeds, &[], |input| {
             let Some((rows, bytes)) = input.split_first() else { return false };
             let rows = usize::from(*rows);
-            let values = delta_binary_packed(bytes, rows).map(|values| values.len());
+            let values = delta_binary_packed(&mut Input { rest: bytes }, rows).map(|values| values.len());
             let levels = levels_of(bytes, rows).map(|levels| levels.len());
             assert!(values.as_ref().is_ok_and(|len| *len == rows) || values.is_err(), "{values:?}");
             assert!(levels.as_ref().is_ok_and(|len| *len == rows) || levels.is_err(), "{levels:?}");

@@ -38,7 +38,9 @@ pub(crate) use columns::NO_START;
 pub(crate) use format::IndexTag;
 pub use logs::LogColumns;
 pub(crate) use logs::line as line_columns;
-pub(crate) use logs::{FinishedLogs, LogFile, LogGroup, LogPlace, LogWriter, Segment};
+pub(crate) use logs::{
+    FinishedLogs, LineDecoder, LinePage, LinePages, LogFile, LogGroup, LogPlace, LogWriter, Segment,
+};
 pub(crate) use reader::{BlockFile, FileRun};
 pub(crate) use sort::RowSort;
 pub(crate) use tables::{

@@ -10,7 +10,8 @@ use parquet::basic::{Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 
-use super::format::PageEntry;
+use super::format::{Input, PageEntry, damaged};
+use crate::error::Result;
 
 /// One column chunk as it will stand in the file, and its data pages with offsets from its first byte.
 #[derive(Debug, Default)]
@@ -120,6 +121,36 @@ fn push_header(out: &mut Vec<u8>, head: PageHead, body: &[u8]) -> ParquetResult<
     Ok(())
 }
 
+/// Reads what [`push_header`] wrote: the head of a data page and its body, whose CRC-32 is checked.
+pub(super) fn read_header(page: &[u8]) -> Result<(PageHead, &[u8])> {
+    let odd = || damaged("a page header is not one that is written");
+    let mut input = Input { rest: page };
+    let field = |input: &mut Input<'_>| -> Result<i32> {
+        if input.take(1)? != [1 << 4 | I32] {
+            return Err(odd());
+        }
+        let zigzag = u32::try_from(input.varint()?).map_err(|_| odd())?;
+        Ok((zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed()))
+    };
+    let size = |number: i32| usize::try_from(number).map_err(|_| odd());
+    let (kind, raw, length) = (field(&mut input)?, size(field(&mut input)?)?, size(field(&mut input)?)?);
+    let crc = field(&mut input)?.cast_unsigned();
+    if kind != 0 || input.take(1)? != [1 << 4 | STRUCT] {
+        return Err(odd());
+    }
+    let (values, encoding) = (field(&mut input)?, field(&mut input)?);
+    let levels = [field(&mut input)?, field(&mut input)?];
+    if levels != [RLE, RLE] || input.take(2)? != [STOP, STOP] || input.rest.len() != length {
+        return Err(odd());
+    }
+    let encoding = ENCODINGS.iter().find(|(_, number)| *number == encoding).ok_or_else(odd)?.0;
+    if crc32fast::hash(input.rest) != crc {
+        return Err(damaged("the checksum of a page is wrong"));
+    }
+    let values = u32::try_from(values).map_err(|_| odd())?;
+    Ok((PageHead { kind: PageType::DATA_PAGE, values, encoding, raw }, input.rest))
+}
+
 const I32: u8 = 5;
 const STRUCT: u8 = 12;
 const STOP: u8 = 0;
@@ -132,15 +163,18 @@ fn push_i32(out: &mut Vec<u8>, delta: u8, value: i32) {
     super::format::push_varint(out, u64::from(zigzag.cast_unsigned()));
 }
 
+/// The encodings of pages and their numbers in parquet.thrift.
+const ENCODINGS: [(Encoding, i32); 7] = [
+    (Encoding::PLAIN, 0),
+    (Encoding::RLE, RLE),
+    (Encoding::DELTA_BINARY_PACKED, 5),
+    (Encoding::DELTA_LENGTH_BYTE_ARRAY, 6),
+    (Encoding::DELTA_BYTE_ARRAY, 7),
+    (Encoding::RLE_DICTIONARY, 8),
+    (Encoding::BYTE_STREAM_SPLIT, 9),
+];
+
 fn encoding_number(encoding: Encoding) -> ParquetResult<i32> {
-    Ok(match encoding {
-        Encoding::PLAIN => 0,
-        Encoding::RLE => RLE,
-        Encoding::DELTA_BINARY_PACKED => 5,
-        Encoding::DELTA_LENGTH_BYTE_ARRAY => 6,
-        Encoding::DELTA_BYTE_ARRAY => 7,
-        Encoding::RLE_DICTIONARY => 8,
-        Encoding::BYTE_STREAM_SPLIT => 9,
-        other => return Err(ParquetError::NYI(format!("page encoding {other}"))),
-    })
+    let found = ENCODINGS.iter().find(|(known, _)| *known == encoding);
+    found.map(|(_, number)| *number).ok_or_else(|| ParquetError::NYI(format!("page encoding {encoding}")))
 }

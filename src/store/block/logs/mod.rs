@@ -12,6 +12,7 @@
 mod columns;
 mod index;
 pub(crate) mod line;
+mod lines;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod tokens;
 mod writer;
 
 pub(crate) use index::Segment;
+pub(crate) use lines::{LineDecoder, LinePage, LinePages};
 pub use reader::LogColumns;
 pub(crate) use reader::{LogFile, LogGroup};
 pub(super) use tokens::TokenPart;

@@ -2,13 +2,16 @@
 //!
 //! The index, the page indexes and the footer lie together at the file's end and are read with one request.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
 
@@ -52,6 +55,12 @@ impl LogColumns {
         Self(self.0 | other.0)
     }
 
+    /// Those that are not in `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether all of `other` are wanted.
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -83,6 +92,9 @@ pub(crate) struct LogFile {
     index: LogIndex,
     footer: ArrowReaderMetadata,
 }
+
+/// A page of lines: their numbers in the row group, and its bytes in the file.
+type PlacedPage = (Range<u32>, Range<u64>);
 
 impl LogFile {
     /// Opens a file by the tags of its `add` action, or finds it in the cache.
@@ -178,7 +190,7 @@ impl LogFile {
         Ok(groups.iter().zip(&parts).filter(|(_, part)| survives(part)).map(|(group, _)| *group).collect())
     }
 
-    fn tokens_at(&self, group: usize) -> std::ops::Range<u64> {
+    fn tokens_at(&self, group: usize) -> Range<u64> {
         let place = self.index.groups[group].tokens;
         place.offset..place.offset.saturating_add(u64::from(place.length))
     }
@@ -197,7 +209,7 @@ impl LogFile {
     pub(crate) fn read(
         self: &Arc<Self>,
         group: usize,
-        ranges: impl Iterator<Item = std::ops::Range<usize>>,
+        ranges: impl Iterator<Item = Range<usize>>,
         columns: LogColumns,
         batch_rows: usize,
     ) -> Result<LogGroup> {
@@ -210,6 +222,35 @@ impl LogFile {
             .with_batch_size(batch_rows)
             .build();
         Ok(LogGroup { decoder: decoder.map_err(|e| self.named(e))?, file: Arc::clone(self) })
+    }
+
+    /// How the lines of a row group are packed, and its pages.
+    ///
+    /// # Errors
+    /// `Corrupt` when the footer has no page index or one that does not fit.
+    pub(super) fn line_pages(&self, group: usize) -> Result<(Compression, Vec<PlacedPage>)> {
+        let bad = || damaged("the footer does not say where the pages of log lines are");
+        let schema = self.footer.parquet_schema();
+        let column = schema.columns().iter().position(|column| column.name() == "body").ok_or_else(bad)?;
+        let metadata = self.footer.metadata();
+        let index = metadata.offset_index().and_then(|all| all.get(group)?.get(column)).ok_or_else(bad)?;
+        let pages = index.page_locations();
+        let rows = i64::from(self.index.groups[group].rows());
+        let ends = pages.iter().skip(1).map(|page| page.first_row_index).chain([rows]);
+        let placed = pages.iter().zip(ends).map(|(page, end)| {
+            let row = |row: i64| u32::try_from(row).ok();
+            let (start, length) =
+                (u64::try_from(page.offset).ok()?, u64::try_from(page.compressed_page_size).ok()?);
+            let rows = row(page.first_row_index)?..row(end)?;
+            (rows.start <= rows.end).then_some((rows, start..start.checked_add(length)?))
+        });
+        let placed = placed.collect::<Option<Vec<_>>>().ok_or_else(bad)?;
+        Ok((metadata.row_group(group).column(column).compression(), placed))
+    }
+
+    /// Some ranges of the file.
+    pub(super) async fn fetch(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.objects.get_ranges(&self.path, ranges).await.map_err(|e| e.with("file", &self.path))
     }
 
     fn named(&self, error: ParquetError) -> Error {
@@ -239,8 +280,7 @@ impl LogGroup {
                 DecodeResult::Data(batch) => return Ok(Some(batch)),
                 DecodeResult::Finished => return Ok(None),
                 DecodeResult::NeedsData(ranges) => {
-                    let data = self.file.objects.get_ranges(&self.file.path, &ranges).await;
-                    let data = data.map_err(|e| e.with("file", &self.file.path))?;
+                    let data = self.file.fetch(&ranges).await?;
                     self.decoder.push_ranges(ranges, data).map_err(|e| self.file.named(e))?;
                 }
             }

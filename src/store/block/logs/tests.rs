@@ -155,6 +155,15 @@ async fn damage_is_named() -> Result<()> {
                 let body = batch.column_by_name("body").map(|c| c.as_string::<i32>().clone());
                 lines.extend(body.iter().flatten().flatten().map(str::to_owned).collect::<Vec<_>>());
             }
+            let (mut decoder, mut searched) = (LineDecoder::new()?, Vec::new());
+            let mut pages = LinePages::fetch(&file, 0, std::slice::from_ref(&(3..100))).await?;
+            while let Some(page) = pages.next(&mut decoder) {
+                let page = page?;
+                for at in 0..page.offsets.len() - 1 {
+                    searched.push(page.line(at).map_err(|e| e.with("file", file.path()))?.to_owned());
+                }
+            }
+            assert_eq!(searched, lines, "both ways to read a page");
             Ok::<_, crate::error::Error>(lines)
         };
         match read.await {

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{BinaryArray, BooleanArray, FixedSizeBinaryBuilder, StringBuilder};
+use arrow::array::{BinaryArray, BooleanArray, FixedSizeBinaryBuilder, StringArray, StringBuilder};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::rows::LogRows;
 use super::selection::{LogSelection, Part, Unit};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Labels, LogLine};
-use crate::store::block::{LogColumns, LogGroup, line_columns};
+use crate::store::block::{LineDecoder, LinePage, LinePages, LogColumns, LogGroup, line_columns};
 use crate::store::buffer::LineAt;
 
 /// Lines of a batch.
@@ -28,6 +28,7 @@ pub struct LogReader {
     /// The 128-bit hashes of the contested lines so far.
     seen: HashSet<u128>,
     scratch: Vec<u8>,
+    decoder: Option<LineDecoder>,
 }
 
 /// The unit being read.
@@ -35,8 +36,12 @@ pub struct LogReader {
 enum Current {
     Group {
         unit: usize,
-        rows: LogGroup,
+        /// The columns that are still to be read, if any.
+        rows: Option<LogGroup>,
         streams: Streams,
+        /// The lines themselves where a search has found them; those before `at` are given out.
+        bodies: Option<StringArray>,
+        at: usize,
     },
     /// Rows whose number is all that is asked for.
     Counted(Streams),
@@ -77,7 +82,7 @@ impl Streams {
 impl LogReader {
     pub(super) fn new(selection: Arc<LogSelection>, units: Vec<usize>, columns: LogColumns) -> Self {
         let (units, seen, scratch) = (units.into_iter(), HashSet::new(), Vec::new());
-        Self { selection, units, columns, current: None, seen, scratch }
+        Self { selection, units, columns, current: None, seen, scratch, decoder: None }
     }
 
     /// The next lines; never none of them. In a unit they are ordered by stream and time.
@@ -89,7 +94,7 @@ impl LogReader {
         loop {
             let Some(current) = self.current.take() else {
                 let Some(unit) = self.units.next() else { return Ok(None) };
-                self.current = Some(self.begin(unit)?);
+                self.current = Some(self.begin(unit).await?);
                 continue;
             };
             let (rows, next) = self.step(current).await?;
@@ -100,31 +105,68 @@ impl LogReader {
         }
     }
 
-    fn begin(&self, unit: usize) -> Result<Current> {
-        let Unit::Group { file, group, parts, is_cut, is_contested } = &self.selection.units[unit] else {
+    async fn begin(&mut self, unit: usize) -> Result<Current> {
+        let selection = Arc::clone(&self.selection);
+        let Unit::Group { file, group, parts, is_cut, is_contested } = &selection.units[unit] else {
             return Ok(Current::Lines { unit, from: 0 });
         };
-        let streams = Streams { parts: parts.clone(), at: 0, taken: 0 };
-        let identity = if *is_contested { LogRows::identity() } else { LogColumns::NONE };
-        let columns = self.needed(*is_cut).with(identity);
-        if columns == LogColumns::NONE {
-            return Ok(Current::Counted(streams));
-        }
-        let ranges = parts.iter().map(|part| part.rows.start as usize..part.rows.end as usize);
-        let rows = self.selection.files[*file].read(*group, ranges, columns, BATCH_ROWS)?;
-        Ok(Current::Group { unit, rows, streams })
-    }
-
-    /// What must be decoded to give what was asked for.
-    fn needed(&self, is_cut: bool) -> LogColumns {
         let mut columns = self.columns;
-        if is_cut {
+        if *is_cut {
             columns = columns.with(LogColumns::TIMESTAMP);
         }
-        if !self.selection.search.is_empty() {
-            columns = columns.with(LogColumns::BODY);
+        if *is_contested {
+            columns = columns.with(LogRows::identity());
         }
-        columns
+        let (file, mut parts, mut bodies) = (&selection.files[*file], parts.clone(), None);
+        if !selection.search.is_empty() {
+            let rows: Vec<_> = parts.iter().map(|part| part.rows.clone()).collect();
+            let pages = LinePages::fetch(file, *group, &rows).await?;
+            (parts, bodies) = self.search(pages, &parts, columns.has(LogColumns::BODY))?;
+            columns = columns.without(LogColumns::BODY);
+        }
+        let ranges = parts.iter().map(|part| part.rows.start as usize..part.rows.end as usize);
+        let rows = match columns {
+            LogColumns::NONE => None,
+            _ if parts.is_empty() => None,
+            columns => Some(file.read(*group, ranges, columns, BATCH_ROWS)?),
+        };
+        let streams = Streams { parts, at: 0, taken: 0 };
+        if rows.is_none() && bodies.is_none() {
+            return Ok(Current::Counted(streams));
+        }
+        Ok(Current::Group { unit, rows, streams, bodies, at: 0 })
+    }
+
+    /// The rows of `parts` that match, again as parts, and their lines when they are wanted.
+    fn search(
+        &mut self,
+        mut pages: LinePages,
+        parts: &[Part],
+        is_wanted: bool,
+    ) -> Result<(Vec<Part>, Option<StringArray>)> {
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => LineDecoder::new()?,
+        };
+        let mut bodies = is_wanted.then(StringBuilder::new);
+        let (mut found, mut ahead): (Vec<Part>, &[Part]) = (Vec::new(), parts);
+        while let Some(page) = pages.next(&mut decoder) {
+            let page: LinePage<'_> = page?;
+            for at in self.selection.search.rows(page.offsets, page.text) {
+                let row = page.first + u32::try_from(at).expect("a row group has few rows");
+                ahead = &ahead[ahead.partition_point(|part| part.rows.end <= row)..];
+                let Some(part) = ahead.first().filter(|part| part.rows.start <= row) else { continue };
+                match found.last_mut().filter(|last| last.rows.end == row && last.stream == part.stream) {
+                    Some(last) => last.rows.end += 1,
+                    None => found.push(Part { rows: row..row + 1, stream: part.stream }),
+                }
+                if let Some(bodies) = &mut bodies {
+                    bodies.append_value(page.line(at)?);
+                }
+            }
+        }
+        self.decoder = Some(decoder);
+        Ok((found, bodies.map(|mut bodies| bodies.finish())))
     }
 
     async fn step(&mut self, current: Current) -> Result<(Option<LogRows>, Option<Current>)> {
@@ -134,11 +176,23 @@ impl LogReader {
                 let next = (!rows.is_empty()).then_some(Current::Counted(streams));
                 Ok((Some(rows), next))
             }
-            Current::Group { unit, mut rows, mut streams } => {
-                let Some(batch) = rows.next().await? else { return Ok((None, None)) };
-                let found = LogRows::from_file(&batch, streams.take(batch.num_rows()))?;
-                let kept = self.keep(unit, found)?;
-                Ok((Some(kept), Some(Current::Group { unit, rows, streams })))
+            Current::Group { unit, mut rows, mut streams, bodies, at } => {
+                let mut next = match &mut rows {
+                    Some(rows) => {
+                        let Some(batch) = rows.next().await? else { return Ok((None, None)) };
+                        LogRows::from_file(&batch, streams.take(batch.num_rows()))?
+                    }
+                    None => LogRows { streams: streams.take(BATCH_ROWS), ..LogRows::default() },
+                };
+                if next.is_empty() {
+                    return Ok((None, None));
+                }
+                let end = at + next.len();
+                if let Some(bodies) = &bodies {
+                    next.body = Some(bodies.slice(at, next.len()));
+                }
+                let kept = self.keep(unit, next)?;
+                Ok((Some(kept), Some(Current::Group { unit, rows, streams, bodies, at: end })))
             }
             Current::Lines { unit, from } => {
                 let (rows, to) = self.lines(unit, from)?;
@@ -147,15 +201,11 @@ impl LogReader {
         }
     }
 
-    /// The wanted ones of some lines of a file.
+    /// The wanted ones of some lines of a file that contain what is searched.
     fn keep(&mut self, unit: usize, rows: LogRows) -> Result<LogRows> {
         let selection = Arc::clone(&self.selection);
         let Unit::Group { is_cut, is_contested, .. } = &selection.units[unit] else { return Ok(rows) };
         let mut rows = rows;
-        if let Some(lines) = rows.body.as_ref().filter(|_| !selection.search.is_empty()) {
-            let found = BooleanArray::from(selection.search.rows(lines));
-            rows = rows.filter(&found)?;
-        }
         if *is_cut {
             let query = &selection.query;
             let inside = |time: &i64| Some(query.from <= *time && *time <= query.to);

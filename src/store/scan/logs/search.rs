@@ -1,7 +1,5 @@
-//! Substring search over a column of lines: one pass over all its bytes, hits mapped to rows by the offsets.
+//! Substring search over the lines of a page: one pass over all its bytes, hits mapped to rows by the offsets.
 
-use arrow::array::StringArray;
-use arrow::buffer::BooleanBuffer;
 use memchr::memmem::Finder;
 
 /// Finds lines that contain all of some texts.
@@ -23,29 +21,26 @@ impl Search {
         self.0.iter().all(|finder| finder.find(line.as_bytes()).is_some())
     }
 
-    /// Which rows match.
-    pub(super) fn rows(&self, lines: &StringArray) -> BooleanBuffer {
-        let mut all: Option<BooleanBuffer> = None;
-        for finder in &self.0 {
-            let found = hits(finder, lines);
-            all = Some(all.map_or_else(|| found.clone(), |before| &before & &found));
-        }
-        all.unwrap_or_else(|| BooleanBuffer::new_set(arrow::array::Array::len(lines)))
+    /// The rows that match, ascending: row `k` is `text[offsets[k]..offsets[k + 1]]`.
+    pub(super) fn rows(&self, offsets: &[i32], text: &[u8]) -> Vec<usize> {
+        let place = |at: usize| usize::try_from(offsets[at]).expect("offsets are not negative");
+        let Some((first, others)) = self.0.split_first() else { return (0..offsets.len() - 1).collect() };
+        let mut rows = hits(first, offsets, text);
+        rows.retain(|row| {
+            let line = &text[place(*row)..place(row + 1)];
+            others.iter().all(|finder| finder.find(line).is_some())
+        });
+        rows
     }
 }
 
-fn hits(finder: &Finder<'_>, lines: &StringArray) -> BooleanBuffer {
-    let offsets = lines.value_offsets();
-    let rows = offsets.len() - 1;
+fn hits(finder: &Finder<'_>, offsets: &[i32], text: &[u8]) -> Vec<usize> {
     let end_of = |row: usize| usize::try_from(offsets[row + 1]).expect("offsets are not negative");
-    let mut found = arrow::array::BooleanBufferBuilder::new(rows);
-    found.append_n(rows, false);
-    let needle = finder.needle().len();
-    let bytes = &lines.values()[..rows.checked_sub(1).map_or(0, end_of)];
-    let mut at = usize::try_from(offsets[0]).expect("offsets are not negative");
-    let mut row = 0;
+    let (rows, needle) = (offsets.len() - 1, finder.needle().len());
+    let mut found = Vec::new();
+    let (mut at, mut row) = (0, 0);
     while row < rows
-        && let Some(hit) = finder.find(&bytes[at..])
+        && let Some(hit) = finder.find(&text[at..])
     {
         let hit = at + hit;
         row += offsets[row + 1..].partition_point(|end| usize::try_from(*end).expect("not negative") <= hit);
@@ -54,7 +49,7 @@ fn hits(finder: &Finder<'_>, lines: &StringArray) -> BooleanBuffer {
             row = rows - 1;
         }
         if hit + needle <= end_of(row) {
-            found.set_bit(row, true);
+            found.push(row);
             at = end_of(row);
             row += 1;
         } else {
@@ -62,7 +57,7 @@ fn hits(finder: &Finder<'_>, lines: &StringArray) -> BooleanBuffer {
             at = hit + 1;
         }
     }
-    found.finish()
+    found
 }
 
 #[cfg(test)]
@@ -76,15 +71,11 @@ mod tests {
         fn rows_are_those_that_contain_the_needle(
             lines in prop::collection::vec("[abé]{0,6}", 0..20),
             needles in prop::collection::vec("[abé]{1,3}", 0..3),
-            cut in 0..4usize,
         ) {
-            let array = StringArray::from_iter_values(&lines);
-            let cut = cut.min(lines.len());
-            let array = array.slice(cut, lines.len() - cut);
-            let search = Search::new(&needles);
-            let found: Vec<bool> = search.rows(&array).iter().collect();
-            let expected: Vec<bool> =
-                lines[cut..].iter().map(|line| needles.iter().all(|needle| line.contains(needle))).collect();
+            let array = arrow::array::StringArray::from_iter_values(&lines);
+            let found = Search::new(&needles).rows(array.value_offsets(), array.value_data());
+            let matches = |row: &usize| needles.iter().all(|needle| lines[*row].contains(needle));
+            let expected: Vec<usize> = (0..lines.len()).filter(matches).collect();
             prop_assert_eq!(found, expected);
         }
     }
