@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::total::{Mean, Total};
+use super::total::{Incompatible, Mean, Notes, Total};
 use super::{Cell, cell_step, compact};
 use crate::model::{Histogram, ResetHint};
 use crate::query::exec::kernel::bits;
@@ -52,9 +52,15 @@ impl Histograms {
 
     /// Takes a row's histograms into a group.
     pub(crate) fn add(&mut self, group: usize, cells: &[Cell], note: &mut impl FnMut(HistogramNote)) {
+        let is_mean = self.is_mean;
         for (step, histogram) in cells {
-            let one = Sum::of(histogram, self.is_mean);
-            self.take(group, *step as usize, Box::new(one), note);
+            match self.slot(group, *step as usize) {
+                Some(own) => own.add(histogram, note),
+                slot => {
+                    let sum = slot.insert(Box::new(Sum::of(histogram, is_mean)));
+                    self.bytes += sum.bytes();
+                }
+            }
         }
     }
 
@@ -128,6 +134,17 @@ impl Sum {
         }
     }
 
+    fn add(&mut self, histogram: &Histogram, note: &mut impl FnMut(HistogramNote)) {
+        self.reset_seen |= histogram.reset_hint == ResetHint::Reset;
+        self.not_reset_seen |= histogram.reset_hint == ResetHint::NotReset;
+        let added = match &mut self.state {
+            State::Incompatible => return,
+            State::Total(own) => own.add(histogram),
+            State::Mean(own) => own.merge(Mean::from(Total::of(histogram))),
+        };
+        self.settle(added, note);
+    }
+
     fn merge(&mut self, other: Self, note: &mut impl FnMut(HistogramNote)) {
         self.reset_seen |= other.reset_seen;
         self.not_reset_seen |= other.not_reset_seen;
@@ -140,7 +157,12 @@ impl Sum {
                 return;
             }
         };
-        match merged {
+        self.settle(merged, note);
+    }
+
+    /// What an addition had to say.
+    fn settle(&mut self, added: Result<Notes, Incompatible>, note: &mut impl FnMut(HistogramNote)) {
+        match added {
             Ok(notes) if notes.bounds_reconciled => {
                 note(HistogramNote::BoundsReconciled(Operation::Aggregation));
             }

@@ -75,8 +75,12 @@ fn lost_any(
     (of_now, of_before): (&Histogram, &Histogram),
 ) -> bool {
     let by = of_before.schema.abs_diff(of_now.schema);
-    let in_zero =
-        |index: i32| !is_custom(of_now) && exponential(index, of_now.schema) <= of_now.zero_threshold;
+    // Buckets ascend: behind the first one outside of the zero bucket all are outside.
+    let mut may_be_in_zero = of_now.zero_threshold > 0.0 && !is_custom(of_now);
+    let mut in_zero = |index: i32| {
+        may_be_in_zero = may_be_in_zero && exponential(index, of_now.schema) <= of_now.zero_threshold;
+        may_be_in_zero
+    };
     let mut now = indexed(now.0, now.1).peekable();
     let mut before = indexed(before.0, before.1)
         .map(|(index, count)| (if by == 0 { index } else { coarser_bucket(index, by) }, count))
@@ -85,7 +89,7 @@ fn lost_any(
         while let Some((_, more)) = before.next_if(|(next, _)| *next == index) {
             count += more;
         }
-        if of_now.zero_threshold > 0.0 && in_zero(index) {
+        if in_zero(index) {
             continue;
         }
         while now.next_if(|(at, _)| *at < index).is_some() {}

@@ -105,15 +105,48 @@ impl Total {
 
     /// Adds a histogram.
     pub(crate) fn add(&mut self, other: &Histogram) -> Result<Notes, Incompatible> {
+        if self.has_shape_of(other) {
+            return Ok(self.add_in_place(other, |count| count));
+        }
         self.merge(Self::of(other))
     }
 
     /// Subtracts a histogram.
     pub(crate) fn subtract(&mut self, other: &Histogram) -> Result<Notes, Incompatible> {
+        if self.has_shape_of(other) {
+            return Ok(self.add_in_place(other, |count| -count));
+        }
         let mut other = Self::of(other);
         // The hints are compared as they are.
         other.each(|count| count.high = -count.high);
         self.merge(other)
+    }
+
+    /// Whether a histogram has exactly the own buckets, all outside of the zero bucket: nearly always so.
+    fn has_shape_of(&self, other: &Histogram) -> bool {
+        let same = |own: &Side, spans, counts| {
+            let outside = own.first().is_none_or(|(index, _)| {
+                self.schema == CUSTOM_BUCKETS || exponential(*index, self.schema) > self.zero_threshold
+            });
+            outside && own.iter().map(|(index, _)| *index).eq(indexed(spans, counts).map(|(index, _)| index))
+        };
+        self.schema == other.schema
+            && self.zero_threshold.to_bits() == other.zero_threshold.to_bits()
+            && self.bounds == other.custom_bounds
+            && same(&self.positive, &other.positive_spans, &other.positive)
+            && same(&self.negative, &other.negative_spans, &other.negative)
+    }
+
+    /// Adds a histogram of the same shape, its numbers changed.
+    fn add_in_place(&mut self, other: &Histogram, change: impl Fn(f64) -> f64) -> Notes {
+        self.zero.add_in_order(change(other.zero_count));
+        self.count.add_in_order(change(other.count));
+        self.sum.add_in_order(change(other.sum));
+        let (positive, negative) = (self.positive.iter_mut(), self.negative.iter_mut());
+        for ((_, own), more) in positive.zip(&other.positive).chain(negative.zip(&other.negative)) {
+            own.add_in_order(change(*more));
+        }
+        Notes { resets_collide: self.meet(other.reset_hint), ..Notes::default() }
     }
 
     /// Adds another sum.

@@ -35,7 +35,7 @@ proptest! {
 
     #[test]
     fn tokens_never_miss_a_part_of_a_line(lines in lines(), budget in 0..4000usize, at in 0..20usize, from in 0..200usize, len in 1..60usize) {
-        let part = tokens::build(lines.iter().map(String::as_bytes), budget).unwrap();
+        let part = tokens::TokenBuilder::new().build(lines.iter().map(String::as_bytes), budget).unwrap();
         let part = TokenPart::decode(&part).unwrap();
         let line: Vec<char> = lines[at % lines.len()].chars().collect();
         let from = from.min(line.len());
@@ -55,7 +55,7 @@ fn needles_that_are_not_there_are_not_read_for() {
     };
     let lines: Vec<String> =
         (0..20_000).map(|n| format!("level=info request={} user=u{n} done", uuid(n))).collect();
-    let part = tokens::build(lines.iter().map(String::as_bytes), 1 << 20).unwrap();
+    let part = tokens::TokenBuilder::new().build(lines.iter().map(String::as_bytes), 1 << 20).unwrap();
     let part = TokenPart::decode(&part).unwrap();
     assert!((0..1_000).all(|n| part.may_contain(&uuid(n))));
     let wrong = (50_000..51_000).filter(|n| part.may_contain(&uuid(*n))).count();

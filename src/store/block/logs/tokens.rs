@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use hashbrown::HashSet;
+use hashbrown::{HashSet, HashTable};
 use memchr::memmem;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -32,76 +32,125 @@ const HEAD: usize = 12;
 /// What a hostile file may ask for.
 const LIST_LIMIT: usize = 256 << 20;
 
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
-}
+/// Which bytes make words.
+const WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = u8::MAX;
+    loop {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+        match byte.checked_sub(1) {
+            Some(next) => byte = next,
+            None => break,
+        }
+    }
+    table
+};
 
 /// The tokens of a text as ranges of bytes.
 fn tokens(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let start = at + text[at..].iter().position(|byte| is_word(*byte))?;
-        let len = text[start..].iter().position(|byte| !is_word(*byte));
+        let start = at + text[at..].iter().position(|byte| WORD[usize::from(*byte)])?;
+        let len = text[start..].iter().position(|byte| !WORD[usize::from(*byte)]);
         at = len.map_or(text.len(), |len| start + len);
         Some(start..at)
     })
 }
 
-/// Three tokens of four bytes, one `-` between each: the middle of a UUID, which is one more entry of the filter.
-/// Alone the four hexadecimal digits between two dashes are so few that a large row group has them all.
-const TRIPLE: usize = 14;
+/// Finds three tokens of four bytes with one `-` between each: the middle of a UUID, which is one more entry of the
+/// filter. Alone the four hexadecimal digits between two dashes are so few that a large row group has them all.
+struct Triples {
+    chain: usize,
+    /// Where the token before ended.
+    end: usize,
+}
 
-/// Calls `found` with every triple that ends with one of the tokens.
-fn triples(text: &[u8], tokens: impl Iterator<Item = Range<usize>>, mut found: impl FnMut(Range<usize>)) {
-    let mut chain = 0;
-    let mut end = usize::MAX;
-    for token in tokens {
-        let follows = end.checked_add(1) == Some(token.start) && text[token.start - 1] == b'-';
-        chain = match (token.len() == 4, follows) {
-            (true, true) => chain + 1,
+impl Triples {
+    const BYTES: usize = 14;
+
+    fn new() -> Self {
+        Self { chain: 0, end: usize::MAX }
+    }
+
+    /// The triple that ends with this token of a text, if one does.
+    fn ending(&mut self, text: &[u8], token: &Range<usize>) -> Option<Range<usize>> {
+        let follows = self.end.checked_add(1) == Some(token.start) && text[token.start - 1] == b'-';
+        self.chain = match (token.len() == 4, follows) {
+            (true, true) => self.chain + 1,
             (true, false) => 1,
             (false, _) => 0,
         };
-        end = token.end;
-        if chain >= 3 {
-            found(end - TRIPLE..end);
-        }
+        self.end = token.end;
+        (self.chain >= 3).then(|| token.end - Self::BYTES..token.end)
     }
 }
 
-/// The token part of one row group, made from its lines. `group_bytes` is the size of the row group in the file.
-pub(super) fn build<'a>(lines: impl Iterator<Item = &'a [u8]>, group_bytes: usize) -> Result<Vec<u8>> {
-    let (mut hashes, mut long) = (HashSet::<u64>::new(), HashSet::<&[u8]>::new());
-    for text in lines {
-        for token in tokens(text) {
-            let token = &text[token];
-            hashes.insert(xxh3_64(token));
-            if token.len() > usize::from(THRESHOLDS[0]) {
-                long.insert(token);
+/// Makes the token parts of a file's row groups; its tables are kept from one to the next.
+#[derive(Debug)]
+pub(super) struct TokenBuilder {
+    hashes: HashTable<u64>,
+    /// Hashes that came lately, by their low bits. Most tokens of a log are its few fixed words.
+    recent: Box<[u64]>,
+}
+
+impl TokenBuilder {
+    const RECENT: usize = 1 << 12;
+
+    pub(super) fn new() -> Self {
+        Self { hashes: HashTable::new(), recent: vec![0; Self::RECENT].into() }
+    }
+
+    fn insert(&mut self, entry: &[u8]) {
+        let hash = xxh3_64(entry);
+        let low = usize::try_from(hash & (Self::RECENT as u64 - 1)).expect("below the table's length");
+        // Zero is what an empty place holds.
+        if self.recent[low] != hash || hash == 0 {
+            self.recent[low] = hash;
+            self.hashes.entry(hash, |other| *other == hash, |other| *other).or_insert(hash);
+        }
+    }
+
+    /// The token part of one row group, made from its lines. `group_bytes` is the size of the row group in the file.
+    pub(super) fn build<'a>(
+        &mut self,
+        lines: impl Iterator<Item = &'a [u8]>,
+        group_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        self.hashes.clear();
+        self.recent.fill(0);
+        let mut long = HashSet::<&[u8]>::new();
+        for text in lines {
+            let mut triples = Triples::new();
+            for token in tokens(text) {
+                if let Some(triple) = triples.ending(text, &token) {
+                    self.insert(&text[triple]);
+                }
+                let token = &text[token];
+                self.insert(token);
+                if token.len() > usize::from(THRESHOLDS[0]) {
+                    long.insert(token);
+                }
             }
         }
-        triples(text, tokens(text), |triple| {
-            hashes.insert(xxh3_64(&text[triple]));
-        });
-    }
-    let bits = (hashes.len() * BITS_PER_TOKEN).next_multiple_of(64);
-    let bits32 = u32::try_from(bits).map_err(|_| Error::internal("a row group with 2^28 tokens"))?;
-    let mut bloom = vec![0u8; bits / 8];
-    for hash in hashes {
-        for bit in bits_of(hash, bits32) {
-            bloom[bit / 8] |= 1 << (bit % 8);
+        let bits = (self.hashes.len() * BITS_PER_TOKEN).next_multiple_of(64);
+        let bits32 = u32::try_from(bits).map_err(|_| Error::internal("a row group with 2^28 tokens"))?;
+        let mut bloom = vec![0u8; bits / 8];
+        for hash in &self.hashes {
+            for bit in bits_of(*hash, bits32) {
+                bloom[bit / 8] |= 1 << (bit % 8);
+            }
         }
+        let (threshold, raw, list) = list_of(&long, group_bytes * LIST_PERCENT / 100)?;
+        let mut out = Vec::with_capacity(HEAD + bloom.len() + list.len());
+        out.extend_from_slice(&bits32.to_le_bytes());
+        out.extend_from_slice(&threshold.to_le_bytes());
+        out.extend_from_slice(&[0, 0]);
+        let raw = u32::try_from(raw).map_err(|_| Error::internal("a list of tokens passes 4 GiB"))?;
+        out.extend_from_slice(&raw.to_le_bytes());
+        out.extend_from_slice(&bloom);
+        out.extend_from_slice(&list);
+        Ok(out)
     }
-    let (threshold, raw, list) = list_of(&long, group_bytes * LIST_PERCENT / 100)?;
-    let mut out = Vec::with_capacity(HEAD + bloom.len() + list.len());
-    out.extend_from_slice(&bits32.to_le_bytes());
-    out.extend_from_slice(&threshold.to_le_bytes());
-    out.extend_from_slice(&[0, 0]);
-    let raw = u32::try_from(raw).map_err(|_| Error::internal("a list of tokens passes 4 GiB"))?;
-    out.extend_from_slice(&raw.to_le_bytes());
-    out.extend_from_slice(&bloom);
-    out.extend_from_slice(&list);
-    Ok(out)
 }
 
 /// T, the list's length and the list itself, packed: sorted tokens, each with a line feed behind it.
@@ -189,9 +238,9 @@ impl TokenPart {
             let is_long = self.threshold != NO_LIST && word.len() >= usize::from(self.threshold);
             !is_long || self.has(word) || memmem::find(&self.list, word).is_some()
         });
-        let mut middle = true;
-        triples(text, tokens(text).filter(is_inner), |triple| middle &= self.has(&text[triple]));
-        each && middle
+        let mut triples = Triples::new();
+        let mut middle = tokens(text).filter(is_inner).filter_map(|token| triples.ending(text, &token));
+        each && middle.all(|triple| self.has(&text[triple]))
     }
 
     fn has(&self, entry: &[u8]) -> bool {

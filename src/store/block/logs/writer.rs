@@ -10,7 +10,7 @@ use parquet::schema::types::SchemaDescPtr;
 
 use super::columns::{self, FileColumns, Group};
 use super::index::{GroupIndex, LogIndex, Segment};
-use super::tokens;
+use super::tokens::TokenBuilder;
 use crate::error::{Error, Result};
 use crate::model::{Labels, LogLine, logs_schema_with, series_id, time};
 use crate::store::block::container::{Container, failed};
@@ -72,6 +72,7 @@ pub(crate) struct LogWriter<W: Write> {
     index: LogIndex,
     ids: Vec<i64>,
     tokens: Vec<Vec<u8>>,
+    token_builder: TokenBuilder,
     times: Option<(i64, i64)>,
     collides: bool,
 }
@@ -92,6 +93,7 @@ impl<W: Write> LogWriter<W> {
             index: LogIndex::default(),
             ids: Vec::new(),
             tokens: Vec::new(),
+            token_builder: TokenBuilder::new(),
             times: None,
             collides: false,
         })
@@ -158,7 +160,7 @@ impl<W: Write> LogWriter<W> {
         let columns = columns::encode(&mut self.group, file)?;
         let bytes = columns.iter().map(|(chunk, _)| chunk.bytes.len()).sum();
         self.container.row_group(columns)?;
-        self.tokens.push(tokens::build(self.group.lines(), bytes)?);
+        self.tokens.push(self.token_builder.build(self.group.lines(), bytes)?);
         let segments = std::mem::take(&mut self.group.segments);
         self.index.groups.push(GroupIndex { segments, tokens: Extent::default() });
         let Group { timestamps, bodies, body_ends, metadata, metadata_ends, .. } = &mut self.group;
