@@ -37,7 +37,8 @@ pub(crate) fn indexed<'a>(spans: &'a [Span], counts: &'a [f64]) -> impl Iterator
 
 /// Buckets in spans. Indices ascend.
 pub(crate) fn in_spans(buckets: impl Iterator<Item = (i32, f64)>) -> (Vec<Span>, Vec<f64>) {
-    let (mut spans, mut counts) = (Vec::<Span>::new(), Vec::new());
+    let (least, most) = buckets.size_hint();
+    let (mut spans, mut counts) = (Vec::<Span>::new(), Vec::with_capacity(most.unwrap_or(least)));
     let mut next = 0_i32;
     for (index, count) in buckets {
         match spans.last_mut() {

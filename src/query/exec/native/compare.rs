@@ -81,6 +81,10 @@ fn lost_any(
         may_be_in_zero = may_be_in_zero && exponential(index, of_now.schema) <= of_now.zero_threshold;
         may_be_in_zero
     };
+    if by == 0 && now.0 == before.0 && now.1.len() == before.1.len() {
+        let inside = indexed(now.0, now.1).take_while(|(index, _)| in_zero(*index)).count();
+        return now.1[inside..].iter().zip(&before.1[inside..]).any(|(now, before)| now < before);
+    }
     let mut now = indexed(now.0, now.1).peekable();
     let mut before = indexed(before.0, before.1)
         .map(|(index, count)| (if by == 0 { index } else { coarser_bucket(index, by) }, count))

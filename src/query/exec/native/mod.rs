@@ -77,6 +77,9 @@ fn each(histogram: &Histogram, change: impl Fn(f64) -> f64) -> Histogram {
 /// The same histogram without empty buckets.
 pub(crate) fn compact(mut histogram: Histogram) -> Histogram {
     let full = |spans: &mut Vec<_>, counts: &mut Vec<f64>| {
+        if counts.iter().all(|count| *count != 0.0) {
+            return;
+        }
         let left = buckets::indexed(spans, counts).filter(|(_, count)| *count != 0.0);
         let (left_spans, left_counts) = buckets::in_spans(left);
         (*spans, *counts) = (left_spans, left_counts);
