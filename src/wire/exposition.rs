@@ -11,6 +11,7 @@
 //! nothing; [`SampleLine::labels`] checks and decodes the labels, once, when the cache does not know the text.
 //! A raw line feed never stands inside a label value (both formats escape it), so a line is a line.
 
+mod federation;
 pub mod protobuf;
 mod series;
 #[cfg(test)]
@@ -21,8 +22,9 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+pub use federation::{Exposed, Federation};
 pub use series::LabelScratch;
-pub use write::{NameEscaping, push_line, push_untyped};
+pub use write::{NameEscaping, push_series};
 
 use super::limits::{Limits, abridge};
 use super::{openmetrics, text};
@@ -118,6 +120,27 @@ pub struct Exemplar<'a> {
 struct Family<'a> {
     name: &'a [u8],
     kind: MetricType,
+}
+
+impl<'a> SampleLine<'a> {
+    /// A line of a series that was not written so; its value means nothing.
+    pub fn of_series(series: &'a [u8], timestamp_ms: Option<i64>, line: usize, limits: &'a Limits) -> Self {
+        Self {
+            series,
+            value: f64::NAN,
+            timestamp_ms,
+            exemplar: None,
+            line,
+            family: Family::default(),
+            limits,
+        }
+    }
+
+    /// The same line without what hangs on it.
+    #[must_use]
+    pub fn without_exemplar(self) -> Self {
+        Self { exemplar: None, ..self }
+    }
 }
 
 impl SampleLine<'_> {

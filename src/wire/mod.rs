@@ -1,8 +1,10 @@
 //! Pure codecs, bytes to rows and back: one protocol a file. No I/O, no async; limits come in as arguments.
 
+mod bits;
 mod buckets;
 mod coding;
 pub mod exposition;
+mod histogram_chunk;
 pub mod json;
 pub mod json_line;
 mod json_reader;

@@ -3,16 +3,18 @@
 //! Source: prometheus `prompb/remote.proto`, `prompb/types.proto`, `storage/remote/chunked.go`.
 //!
 //! ```text
-//!   SAMPLES              snappy( ReadResponse{ QueryResult{ TimeSeries{ Label*, Sample* }* }* } )
+//!   SAMPLES              snappy( ReadResponse{ QueryResult{ TimeSeries{ Label*, Sample*, Histogram* }* }* } )
 //!   STREAMED_XOR_CHUNKS  ( uvarint length │ CRC32C, big-endian:4 │ ChunkedReadResponse{ one series, index } )*
 //! ```
 //!
 //! Hints are read over: they say what the reader will do with the samples, and no answer depends on them.
 
+use super::histogram_chunk::chunks;
 use super::protobuf::{Fields, Malformed, Value, WRONG_TYPE, put_bytes, put_double, put_number, put_varint};
+use super::remote_write::put_histogram;
 use super::xor::{CHUNK_SAMPLES, XorChunk};
 use crate::error::{Error, Kind, Result};
-use crate::model::{MatchOp, Matcher};
+use crate::model::{Histogram, MatchOp, Matcher};
 
 /// Queries of one request.
 const MAX_QUERIES: usize = 1_000;
@@ -153,11 +155,13 @@ pub struct SamplesResponse {
 }
 
 impl SamplesResponse {
-    /// Appends a series to the result of the current query; labels come sorted by name.
+    /// Appends a series to the result of the current query; labels come sorted by name, samples and histograms by
+    /// time.
     pub fn push_series<'a>(
         &mut self,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
         samples: impl Iterator<Item = (i64, f64)>,
+        histograms: impl Iterator<Item = (i64, &'a Histogram)>,
     ) {
         self.series.clear();
         push_labels(&mut self.series, labels);
@@ -169,6 +173,11 @@ impl SamplesResponse {
             }
             put_number(&mut self.sample, 2, time_ms.cast_unsigned());
             put_bytes(&mut self.series, 2, &self.sample);
+        }
+        for (time_ms, histogram) in histograms {
+            self.sample.clear();
+            put_histogram(&mut self.sample, time_ms, histogram);
+            put_bytes(&mut self.series, 4, &self.sample);
         }
         put_bytes(&mut self.result, 1, &self.series);
     }
@@ -199,26 +208,46 @@ fn push_labels<'a>(out: &mut Vec<u8>, labels: impl Iterator<Item = (&'a str, &'a
     }
 }
 
-/// Chunks of one series, each as the field of the message that it is sent in.
-pub fn encode_chunks(samples: impl Iterator<Item = (i64, f64)>) -> Vec<Vec<u8>> {
-    let mut chunks = Vec::new();
+/// Chunks of one series, each as the field of the message that it is sent in. Floats and histograms come sorted by
+/// time, no time in both.
+pub fn encode_chunks<'a>(
+    samples: impl Iterator<Item = (i64, f64)>,
+    histograms: impl Iterator<Item = (i64, &'a Histogram)>,
+) -> Vec<Vec<u8>> {
+    let (mut samples, mut histograms) = (samples.peekable(), histograms.peekable());
+    let mut fields = Vec::new();
+    while samples.peek().is_some() || histograms.peek().is_some() {
+        let until = histograms.peek().map(|(time, _)| *time);
+        let turn = || samples.next_if(|(time, _)| until.is_none_or(|until| *time < until));
+        push_xor_chunks(&mut fields, std::iter::from_fn(turn));
+        let until = samples.peek().map(|(time, _)| *time);
+        let turn = || histograms.next_if(|(time, _)| until.is_none_or(|until| *time <= until));
+        for chunk in chunks(std::iter::from_fn(turn)) {
+            fields.push(chunk_field(chunk.times, chunk.encoding, &chunk.bytes));
+        }
+    }
+    fields
+}
+
+fn push_xor_chunks(fields: &mut Vec<Vec<u8>>, samples: impl Iterator<Item = (i64, f64)>) {
+    const XOR: u64 = 1;
     let mut open = XorChunk::default();
+    let mut close = |open: XorChunk| {
+        if open.count() > 0 {
+            fields.push(chunk_field(open.times(), XOR, &open.finish()));
+        }
+    };
     for (time_ms, value) in samples {
         if open.count() == CHUNK_SAMPLES {
-            chunks.push(chunk_field(std::mem::take(&mut open)));
+            close(std::mem::take(&mut open));
         }
         open.push(time_ms, value);
     }
-    if open.count() > 0 {
-        chunks.push(chunk_field(open));
-    }
-    chunks
+    close(open);
 }
 
-/// `Chunk{ min_time_ms, max_time_ms, type: XOR, data }`.
-fn chunk_field(chunk: XorChunk) -> Vec<u8> {
-    const XOR: u64 = 1;
-    let (first, last) = chunk.times();
+/// `Chunk{ min_time_ms, max_time_ms, type, data }`.
+fn chunk_field((first, last): (i64, i64), encoding: u64, bytes: &[u8]) -> Vec<u8> {
     let (mut inner, mut field) = (Vec::new(), Vec::new());
     // Like Go's encoder, which leaves zeros out.
     for (number, time) in [(1, first), (2, last)] {
@@ -226,8 +255,8 @@ fn chunk_field(chunk: XorChunk) -> Vec<u8> {
             put_number(&mut inner, number, time.cast_unsigned());
         }
     }
-    put_number(&mut inner, 3, XOR);
-    put_bytes(&mut inner, 4, &chunk.finish());
+    put_number(&mut inner, 3, encoding);
+    put_bytes(&mut inner, 4, bytes);
     put_bytes(&mut field, 2, &inner);
     field
 }

@@ -14,6 +14,7 @@ mod histogram;
 #[cfg(test)]
 mod tests;
 
+pub(super) use encode::put_histogram;
 pub use encode::{RichSeries, SeriesToWrite, encode, encode_rich};
 
 use super::limits::{Limits, abridge};

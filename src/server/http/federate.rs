@@ -1,7 +1,7 @@
-//! `/federate`: the newest sample of each matching series in the text format, for another Prometheus to scrape.
+//! `/federate`: the newest sample of each matching series, for another Prometheus to scrape: as text or, where it asks
+//! for it, as protobuf.
 //!
-//! Source: prometheus `web/federate.go`. Series whose newest mark is a stale marker are left out; so are native
-//! histograms, which the text format cannot show.
+//! Source: prometheus `web/federate.go`. Series whose newest mark is a stale marker are left out.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use super::params::Form;
 use super::reply::{text_error, text_from};
 use super::{Door, Rooms};
 use crate::error::{Error, Result};
-use crate::model::{Matcher, SeriesKey};
-use crate::wire::exposition::{NameEscaping, push_line, push_untyped};
+use crate::model::{Histogram, Matcher, SeriesKey};
+use crate::store::SeriesRows;
+use crate::wire::exposition::{Exposed, Federation};
 
 /// A label that Prometheus adds empty where a series has none, so that a scrape with `honor_labels` sets none.
 const INSTANCE: &str = "instance";
@@ -26,7 +27,14 @@ const INSTANCE: &str = "instance";
 const SMALL_SERIES: usize = 1_000;
 
 /// A series and its newest sample.
-type Newest = (SeriesKey, i64, f64);
+type Newest = (SeriesKey, i64, Value);
+
+/// What a sample is.
+#[derive(Debug, Clone)]
+enum Value {
+    Float(f64),
+    Histogram(Arc<Histogram>),
+}
 
 /// GET.
 pub(super) async fn federate(State(door): State<Arc<Door>>, headers: HeaderMap, form: Form) -> Response {
@@ -44,7 +52,8 @@ pub(super) async fn federate(State(door): State<Arc<Door>>, headers: HeaderMap, 
         Err(error) => return text_from(&error),
     };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let escaping = NameEscaping::from_accept(accept);
+    let form = Federation::from_accept(accept);
+    let content_type = HeaderValue::from_static(form.content_type());
     let mut external = door.last_reload().external_labels.to_vec();
     if !external.iter().any(|(name, _)| name == INSTANCE) {
         external.push((INSTANCE.to_owned(), String::new()));
@@ -52,15 +61,14 @@ pub(super) async fn federate(State(door): State<Arc<Door>>, headers: HeaderMap, 
     }
     let body = if found.len() < SMALL_SERIES {
         let whole = Outgoing::whole(found.len() * 128);
-        match write(found, external, escaping, whole).await {
+        match write(found, external, form, whole).await {
             Ok(whole) => Body::from(whole.into_bytes()),
             Err(error) => return text_from(&error),
         }
     } else {
-        streamed(&rooms.pools, |out| write(found, external, escaping, out))
+        streamed(&rooms.pools, |out| write(found, external, form, out))
     };
     let mut response = Response::new(body);
-    let content_type = HeaderValue::from_static(escaping.content_type());
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
 }
@@ -75,9 +83,8 @@ async fn newest(rooms: &Rooms, sets: Vec<Vec<Matcher>>, now_ms: i64) -> Result<V
             let selection = snapshot.select(set, from_ms, now_ms).await?;
             let mut reader = selection.scan(0..selection.series().len())?;
             while let Some(rows) = reader.next().await? {
-                let Some((time, value)) = rows.timestamps.last().zip(rows.values.last()) else { continue };
-                if rows.stale_at.last().is_none_or(|stale| stale < time) {
-                    found.push((selection.series()[rows.index].key.clone(), *time, *value));
+                if let Some((time, value)) = newest_of(&rows) {
+                    found.push((selection.series()[rows.index].key.clone(), time, value));
                 }
             }
         }
@@ -91,23 +98,32 @@ async fn newest(rooms: &Rooms, sets: Vec<Vec<Matcher>>, now_ms: i64) -> Result<V
     work.await.unwrap_or_else(|e| Err(Error::internal("a federation did not end").caused_by(e)))
 }
 
+/// The newest sample, unless the series has ended since.
+fn newest_of(rows: &SeriesRows<'_>) -> Option<(i64, Value)> {
+    let float = rows.timestamps.last().copied().zip(rows.values.last().copied().map(Value::Float));
+    let histogram = rows.histograms.last().map(|histogram| Value::Histogram(Arc::clone(histogram)));
+    let histogram = rows.histogram_times.last().copied().zip(histogram);
+    let newest = float.into_iter().chain(histogram).max_by_key(|(time, _)| *time);
+    newest.filter(|(time, _)| rows.stale_at.last().is_none_or(|stale| stale < time))
+}
+
 /// A label of the series stands before the external ones, which follow where it has none of their name.
 async fn write(
     found: Vec<Newest>,
     external: Vec<(String, String)>,
-    escaping: NameEscaping,
+    mut form: Federation,
     mut out: Outgoing,
 ) -> Result<Outgoing> {
-    let mut family: Option<&str> = None;
     for (key, time, value) in found.iter().filter(|(key, ..)| !key.metric.is_empty()) {
-        if family != Some(&*key.metric) {
-            push_untyped(out.buffer(), &key.metric, escaping);
-            family = Some(&key.metric);
-        }
         let labels = key.labels.iter().chain(missing(key, &external));
-        push_line(out.buffer(), &key.metric, labels, (*time, *value), escaping);
+        let sample = match value {
+            Value::Float(value) => Exposed::Untyped(*value),
+            Value::Histogram(histogram) => Exposed::Histogram(histogram),
+        };
+        form.push(out.buffer(), &key.metric, labels, (*time, sample));
         out.pass().await?;
     }
+    form.finish(out.buffer());
     Ok(out)
 }
 

@@ -2,8 +2,9 @@
 //! place, and this server's external labels where the series has none of that name.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use crate::model::{METRIC_NAME, STALE_NAN, SeriesKey};
+use crate::model::{Histogram, METRIC_NAME, STALE_NAN, SeriesKey};
 use crate::store::SeriesRows;
 
 /// External labels, sorted by name.
@@ -54,6 +55,11 @@ pub(super) fn with_stale<'a>(rows: &SeriesRows<'a>) -> impl Iterator<Item = (i64
     })
 }
 
+/// The native histograms of a series.
+pub(super) fn histograms<'a>(rows: &SeriesRows<'a>) -> impl Iterator<Item = (i64, &'a Histogram)> + use<'a> {
+    rows.histogram_times.iter().copied().zip(rows.histograms.iter().map(Arc::as_ref))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +85,7 @@ mod tests {
             stale_at: &[0, 2, 4],
             histogram_times: &[],
             histograms: &[],
+            histogram_before: None,
         };
         let all: Vec<_> =
             with_stale(&rows).map(|(time, value)| (time, crate::model::is_stale(value))).collect();

@@ -1,6 +1,6 @@
 //! `/api/v1/read`: remote read, as samples in one message or as a stream of XOR chunks.
 //!
-//! Source: prometheus `storage/remote/read_handler.go`. Native histograms are left out of the answers.
+//! Source: prometheus `storage/remote/read_handler.go`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::full_labels::{External, full_labels, with_stale};
+use super::full_labels::{External, full_labels, histograms, with_stale};
 use super::outgoing::{Outgoing, streamed};
 use super::reply::{text_error, text_from};
 use super::{Door, Rooms};
@@ -118,14 +118,15 @@ async fn samples(selections: Vec<Arc<Selection>>, external: &External) -> Result
     for selection in selections {
         let mut reader = selection.scan(0..selection.series().len())?;
         while let Some(rows) = reader.next().await? {
-            count += u64::try_from(rows.timestamps.len() + rows.stale_at.len()).unwrap_or(u64::MAX);
+            let rows_here = rows.timestamps.len() + rows.stale_at.len() + rows.histogram_times.len();
+            count += u64::try_from(rows_here).unwrap_or(u64::MAX);
             if count > MAX_SAMPLES {
                 let text = format!("exceeded sample limit ({MAX_SAMPLES})");
                 return Err(Error::new(Kind::Limit, text));
             }
-            let mut samples = with_stale(&rows).peekable();
-            if samples.peek().is_some() {
-                response.push_series(full_labels(&selection.series()[rows.index].key, external), samples);
+            if rows_here > 0 {
+                let labels = full_labels(&selection.series()[rows.index].key, external);
+                response.push_series(labels, with_stale(&rows), histograms(&rows));
             }
         }
         response.end_query();
@@ -174,7 +175,7 @@ async fn encode(selection: &Arc<Selection>, window: &[usize]) -> Result<HashMap<
     for range in ranges(window) {
         let mut reader = selection.scan(range)?;
         while let Some(rows) = reader.next().await? {
-            chunks.insert(rows.index, encode_chunks(with_stale(&rows)));
+            chunks.insert(rows.index, encode_chunks(with_stale(&rows), histograms(&rows)));
         }
     }
     Ok(chunks)

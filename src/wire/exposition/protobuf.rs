@@ -63,6 +63,13 @@ pub struct OwnedExemplar {
     timestamp_ms: Option<i64>,
 }
 
+impl From<Exemplar<'_>> for OwnedExemplar {
+    fn from(exemplar: Exemplar<'_>) -> Self {
+        let Exemplar { labels, value, timestamp_ms } = exemplar;
+        Self { labels: labels.to_vec(), value, timestamp_ms }
+    }
+}
+
 impl OwnedExemplar {
     /// The borrowed form.
     pub fn as_ref(&self) -> Exemplar<'_> {

@@ -2,6 +2,8 @@
 //!
 //! Sources: prometheus/common `expfmt/text_create.go`, `expfmt/encode.go`, `model/metric.go` (`EscapeName`).
 
+use std::borrow::Cow;
+
 use crate::model::push_go_float_general;
 
 /// How a name is written that is not plain ASCII letters, digits and underscores.
@@ -21,6 +23,19 @@ impl NameEscaping {
         if last == Some("allow-utf-8") { Self::Utf8 } else { Self::Underscores }
     }
 
+    /// The name without quotes.
+    pub(super) fn escaped(self, name: &str) -> Cow<'_, str> {
+        let kept = |at: usize, c: char| {
+            c == '_' || c == ':' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_digit())
+        };
+        match self {
+            Self::Underscores if !is_plain(name) => {
+                name.chars().enumerate().map(|(at, c)| if kept(at, c) { c } else { '_' }).collect()
+            }
+            _ => Cow::Borrowed(name),
+        }
+    }
+
     /// The media type of such an answer.
     pub fn content_type(self) -> &'static str {
         match self {
@@ -31,18 +46,36 @@ impl NameEscaping {
 }
 
 /// Appends the `# TYPE` line of a family.
-pub fn push_untyped(out: &mut Vec<u8>, metric: &str, escaping: NameEscaping) {
+pub(super) fn push_type(out: &mut Vec<u8>, metric: &str, kind: &str, escaping: NameEscaping) {
     out.extend_from_slice(b"# TYPE ");
     push_name(out, metric, escaping);
-    out.extend_from_slice(b" untyped\n");
+    out.push(b' ');
+    out.extend_from_slice(kind.as_bytes());
+    out.push(b'\n');
 }
 
 /// Appends a sample's line; the labels in their order, without `__name__`.
-pub fn push_line<'a>(
+pub(super) fn push_line<'a>(
     out: &mut Vec<u8>,
     metric: &str,
     labels: impl Iterator<Item = (&'a str, &'a str)>,
     (timestamp_ms, value): (i64, f64),
+    escaping: NameEscaping,
+) {
+    push_series(out, metric, labels, escaping);
+    out.push(b' ');
+    // Go's encoder has a case for 0 that takes -0 along.
+    push_go_float_general(out, if value == 0.0 { 0.0 } else { value });
+    out.push(b' ');
+    out.extend_from_slice(itoa::Buffer::new().format(timestamp_ms).as_bytes());
+    out.push(b'\n');
+}
+
+/// Appends the text of a series: what stands in front of the value.
+pub fn push_series<'a>(
+    out: &mut Vec<u8>,
+    metric: &str,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
     escaping: NameEscaping,
 ) {
     let inside = escaping == NameEscaping::Utf8 && !is_plain(metric);
@@ -63,12 +96,6 @@ pub fn push_line<'a>(
     if lead == b',' {
         out.push(b'}');
     }
-    out.push(b' ');
-    // Go's encoder has a case for 0 that takes -0 along.
-    push_go_float_general(out, if value == 0.0 { 0.0 } else { value });
-    out.push(b' ');
-    out.extend_from_slice(itoa::Buffer::new().format(timestamp_ms).as_bytes());
-    out.push(b'\n');
 }
 
 fn is_plain(name: &str) -> bool {
@@ -86,13 +113,7 @@ fn push_name(out: &mut Vec<u8>, name: &str, escaping: NameEscaping) {
             push_escaped(out, name);
             out.push(b'"');
         }
-        NameEscaping::Underscores => {
-            let kept = |at: usize, c: char| {
-                c == '_' || c == ':' || c.is_ascii_alphabetic() || (at > 0 && c.is_ascii_digit())
-            };
-            let plain = name.chars().enumerate().map(|(at, c)| if kept(at, c) { c } else { '_' });
-            out.extend_from_slice(plain.collect::<String>().as_bytes());
-        }
+        NameEscaping::Underscores => out.extend_from_slice(escaping.escaped(name).as_bytes()),
     }
 }
 
@@ -113,7 +134,7 @@ mod tests {
 
     fn line(metric: &str, labels: &[(&str, &str)], value: f64, escaping: NameEscaping) -> String {
         let mut out = Vec::new();
-        push_untyped(&mut out, metric, escaping);
+        push_type(&mut out, metric, "untyped", escaping);
         push_line(&mut out, metric, labels.iter().copied(), (-5, value), escaping);
         String::from_utf8(out).expect("text is UTF-8")
     }

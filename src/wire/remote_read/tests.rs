@@ -86,7 +86,7 @@ fn what_cannot_be_read_is_named() {
 #[test]
 fn samples_are_one_packed_message() -> Result<()> {
     let mut response = SamplesResponse::default();
-    response.push_series([("a", "b")].into_iter(), [(1_000, 1.5), (-1, 2.0)].into_iter());
+    response.push_series([("a", "b")].into_iter(), [(1_000, 1.5), (-1, 2.0)].into_iter(), std::iter::empty());
     response.end_query();
     response.end_query();
     let message = snap::raw::Decoder::new().decompress_vec(&response.finish()?).expect("snappy");
@@ -106,9 +106,9 @@ fn samples_are_one_packed_message() -> Result<()> {
 
 #[test]
 fn a_series_is_cut_into_chunks_and_frames() {
-    let chunks = encode_chunks((0..300).map(|i| (i * 1_000, 0.5)));
+    let chunks = encode_chunks((0..300).map(|i| (i * 1_000, 0.5)), std::iter::empty());
     assert_eq!(chunks.len(), 3, "120, 120 and 60 samples");
-    assert!(encode_chunks(std::iter::empty()).is_empty());
+    assert!(encode_chunks(std::iter::empty(), std::iter::empty()).is_empty());
     for (max_bytes, frames) in [(1, 3), (1 << 20, 1)] {
         let mut stream = Vec::new();
         push_frames(&mut stream, 3, [("__name__", "up"), ("a", "b")].into_iter(), &chunks, max_bytes);

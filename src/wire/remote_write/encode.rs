@@ -1,4 +1,5 @@
-//! The other half of the codec: what a sender writes. For tests, benches and remote-write clients.
+//! The other half of the codec: what a sender writes. For tests, benches and remote-write clients; remote read has
+//! the same histograms.
 
 use super::super::protobuf::{put_bytes, put_double, put_number, put_varint};
 use crate::error::{Error, Result};
@@ -96,7 +97,8 @@ fn put_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
     put_number(out, 3, exemplar.timestamp.cast_unsigned());
 }
 
-fn put_histogram(out: &mut Vec<u8>, timestamp: i64, histogram: &Histogram) {
+/// The fields of a `Histogram`.
+pub(in crate::wire) fn put_histogram(out: &mut Vec<u8>, timestamp: i64, histogram: &Histogram) {
     if histogram.is_float {
         put_double(out, 2, histogram.count);
         put_double(out, 7, histogram.zero_count);
