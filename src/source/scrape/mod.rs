@@ -12,6 +12,7 @@ mod families;
 mod fetch;
 mod histograms;
 mod live;
+mod nhcb;
 mod pool;
 mod report;
 mod round;

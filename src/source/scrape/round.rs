@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::cache::{Bound, Fate, Hit, Index, SeriesCache};
 use super::families::{Families, Said};
 use super::histograms::SeenExemplars;
+use super::nhcb::Converter;
 use super::report::{REPORTS, Report};
 use super::sample_labels;
 use super::sink::{Accepted, Sink};
@@ -205,7 +206,8 @@ impl Probe {
                 draft.series.reserve(draft.rows.capacity());
                 draft.values.reserve(draft.rows.capacity());
                 draft.counts.bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
-                Reading { probe: self, memory, draft: &mut draft, at_ms }.body(format, body)
+                let converter = Converter::default();
+                Reading { probe: self, memory, draft: &mut draft, converter, at_ms }.body(format, body)
             }
             Err(error) => {
                 let too_long = error.message().starts_with(super::fetch::BODY_LIMIT);
@@ -392,24 +394,27 @@ pub(super) struct Reading<'a> {
     pub(super) probe: &'a Probe,
     pub(super) memory: &'a mut Memory,
     pub(super) draft: &'a mut Draft,
+    pub(super) converter: Converter,
     pub(super) at_ms: i64,
 }
 
 impl Reading<'_> {
     fn body(&mut self, format: Format, body: &[u8]) -> Result<()> {
         let limits = Limits::default();
-        let mut said = Said::default();
+        let (mut said, convert) = (Said::default(), self.probe.job.histograms.convert);
         if format == Format::Protobuf {
             self.protobuf(body, &limits, &mut said)?;
         } else {
             let mut parser = Parser::new(body, format, &limits);
             while let Some(event) = parser.next_event()? {
                 match event {
+                    Event::Sample(line) if convert => self.convert_sample(&line, &said)?,
                     Event::Sample(line) => self.sample(&line, &said)?,
-                    about => self.memory.families.note(&mut said, about),
+                    about => self.about(about, &mut said)?,
                 }
             }
         }
+        self.convert_rest(&said)?;
         self.memory.families.finish(&mut said);
         (self.draft.metadata, self.draft.prints) = said.take();
         self.draft.over_limit.take().map_or(Ok(()), Err)
@@ -417,21 +422,31 @@ impl Reading<'_> {
 
     fn protobuf<'a>(&mut self, body: &'a [u8], limits: &Limits, said: &mut Said<'a>) -> Result<()> {
         let histograms = &self.probe.job.histograms;
+        let convert = histograms.convert;
         let options = HistogramOptions { native: histograms.native, classic: histograms.classic };
         protobuf::for_each(body, limits, options, |event| match event {
+            ProtobufEvent::Sample(line) if convert => self.convert_sample(&line, said),
             ProtobufEvent::Sample(line) => self.sample(&line, said),
             ProtobufEvent::Histogram(event) => {
+                if convert {
+                    self.convert_native(&event.line, said)?;
+                }
                 let place = self.place(&event.line, said)?;
                 self.histogram(event, place)
             }
-            ProtobufEvent::About(about) => {
-                self.memory.families.note(said, about);
-                Ok(())
-            }
+            ProtobufEvent::About(about) => self.about(about, said),
         })
     }
 
-    fn sample(&mut self, line: &SampleLine<'_>, said: &Said<'_>) -> Result<()> {
+    fn about<'a>(&mut self, event: Event<'a>, said: &mut Said<'a>) -> Result<()> {
+        if self.probe.job.histograms.convert {
+            self.convert_about(&event, said)?;
+        }
+        self.memory.families.note(said, event);
+        Ok(())
+    }
+
+    pub(super) fn sample(&mut self, line: &SampleLine<'_>, said: &Said<'_>) -> Result<()> {
         self.draft.counts.scraped += 1;
         let Some(place) = self.place(line, said)? else { return Ok(()) };
         self.draft.push(place.handle, line.value, (place.own, self.at_ms), place.row);
@@ -439,7 +454,7 @@ impl Reading<'_> {
     }
 
     /// Where the sample of a line goes; `None` when it is not stored.
-    fn place(&mut self, line: &SampleLine<'_>, said: &Said<'_>) -> Result<Option<Place>> {
+    pub(super) fn place(&mut self, line: &SampleLine<'_>, said: &Said<'_>) -> Result<Option<Place>> {
         let probe = &self.probe.job.labels;
         let own = line.timestamp_ms.filter(|_| probe.honor_timestamps);
         let known = self.memory.cache.look_up(line.series);

@@ -34,6 +34,7 @@ pub(crate) struct RawGlobal {
     scrape_native_histograms: Option<bool>,
     #[serde(alias = "scrape_classic_histograms")]
     always_scrape_classic_histograms: Option<bool>,
+    convert_classic_histograms_to_nhcb: Option<bool>,
     /// Added to what leaves the server for other Prometheus servers.
     external_labels: Option<At<BTreeMap<String, String>>>,
     evaluation_interval: Option<Millis>,
@@ -41,20 +42,12 @@ pub(crate) struct RawGlobal {
     rule_query_offset: Option<Inert>,
     query_log_file: Option<Inert>,
     scrape_failure_log_file: Option<Inert>,
-    convert_classic_histograms_to_nhcb: Option<Inert>,
 }
 
 impl RawGlobal {
     /// What has no effect in this section.
     pub(crate) fn inactive(&self) -> Vec<Inactive> {
-        inert!(
-            self,
-            "global.",
-            rule_query_offset,
-            query_log_file,
-            scrape_failure_log_file,
-            convert_classic_histograms_to_nhcb,
-        )
+        inert!(self, "global.", rule_query_offset, query_log_file, scrape_failure_log_file,)
     }
 }
 
@@ -107,13 +100,15 @@ pub struct GlobalHistograms {
     pub native: bool,
     /// As in [`HistogramSettings`].
     pub classic: bool,
+    /// As in [`HistogramSettings`].
+    pub convert: bool,
 }
 
 impl GlobalSettings {
     /// The settings of a job that says nothing about histograms.
     pub(super) fn histograms(&self) -> HistogramSettings {
-        let GlobalHistograms { native, classic } = self.histograms;
-        HistogramSettings { native, classic, ..HistogramSettings::default() }
+        let GlobalHistograms { native, classic, convert } = self.histograms;
+        HistogramSettings { native, classic, convert, ..HistogramSettings::default() }
     }
 
     /// Checks what the user wrote; `variable` reads the environment.
@@ -153,6 +148,7 @@ impl GlobalSettings {
             histograms: GlobalHistograms {
                 native: raw.scrape_native_histograms.unwrap_or(false),
                 classic: raw.always_scrape_classic_histograms.unwrap_or(false),
+                convert: raw.convert_classic_histograms_to_nhcb.unwrap_or(false),
             },
             external_labels: external_labels(raw, names, variable)?,
         })

@@ -90,6 +90,7 @@ pub(crate) struct RawScrape {
     pub(crate) scrape_native_histograms: Option<bool>,
     #[serde(alias = "scrape_classic_histograms")]
     pub(crate) always_scrape_classic_histograms: Option<bool>,
+    pub(crate) convert_classic_histograms_to_nhcb: Option<bool>,
     pub(crate) native_histogram_bucket_limit: Option<usize>,
     pub(crate) native_histogram_min_bucket_factor: Option<f64>,
     // How to reach the target.
@@ -108,7 +109,6 @@ pub(crate) struct RawScrape {
     pub(crate) enable_http2: Option<Inert>,
     pub(crate) proxy_connect_header: Option<Inert>,
     pub(crate) scrape_failure_log_file: Option<Inert>,
-    pub(crate) convert_classic_histograms_to_nhcb: Option<Inert>,
     pub(crate) aws_sd_configs: Option<Inert>,
     pub(crate) azure_sd_configs: Option<Inert>,
     pub(crate) consul_sd_configs: Option<Inert>,
@@ -155,15 +155,7 @@ impl RawScrape {
     }
 
     fn inactive_options(&self, prefix: &str) -> Vec<Inactive> {
-        inert!(
-            self,
-            prefix,
-            oauth2,
-            enable_http2,
-            proxy_connect_header,
-            scrape_failure_log_file,
-            convert_classic_histograms_to_nhcb,
-        )
+        inert!(self, prefix, oauth2, enable_http2, proxy_connect_header, scrape_failure_log_file,)
     }
 
     fn inactive_discoveries(&self, prefix: &str) -> Vec<Inactive> {

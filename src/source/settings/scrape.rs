@@ -124,6 +124,8 @@ pub struct HistogramSettings {
     pub native: bool,
     /// The classic buckets of what is stored as a native histogram are stored too.
     pub classic: bool,
+    /// Classic histograms are stored as native ones with custom buckets.
+    pub convert: bool,
     /// More buckets than this are made wider; 0 is no limit.
     pub bucket_limit: usize,
     /// Buckets that grow by less are made wider; 0 is no limit.
@@ -285,6 +287,7 @@ fn histograms(raw: &RawScrape, global: HistogramSettings) -> HistogramSettings {
     HistogramSettings {
         native: raw.scrape_native_histograms.unwrap_or(global.native),
         classic: raw.always_scrape_classic_histograms.unwrap_or(global.classic),
+        convert: raw.convert_classic_histograms_to_nhcb.unwrap_or(global.convert),
         bucket_limit: raw.native_histogram_bucket_limit.unwrap_or(0),
         min_bucket_factor: raw.native_histogram_min_bucket_factor.unwrap_or(0.0),
     }

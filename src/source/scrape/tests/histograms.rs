@@ -148,3 +148,41 @@ async fn openmetrics_exemplars_are_kept_once() -> Result<()> {
     assert_eq!(found, [(0, Some("x")), (2_000, Some("y"))]);
     Ok(())
 }
+
+/// Two classic histograms, of which the second contradicts itself, and something else.
+const CLASSIC: &str = "# TYPE c histogram\n\
+    c_bucket{code=\"200\",le=\"1\"} 1\nc_bucket{code=\"200\",le=\"2.5\"} 2\n\
+    c_bucket{code=\"200\",le=\"+Inf\"} 4\nc_sum{code=\"200\"} 7.5\nc_count{code=\"200\"} 4\n\
+    c_bucket{code=\"500\",le=\"1\"} 3\nc_bucket{le=\"+Inf\",code=\"500\"} 2\nc_count{code=\"500\"} 2\n\
+    # TYPE d_bucket gauge\nd_bucket{le=\"1\"} 1\n";
+
+#[tokio::test(start_paused = true)]
+async fn classic_histograms_are_converted() -> Result<()> {
+    let native = "c: [] | [(4.0, [1.0, 1.0, 2.0])] | []";
+    let other = "d_bucket{le=1}: [0] | [] | []";
+    for (classic, rows_expected) in [(false, 2), (true, 10)] {
+        let store = open().await?;
+        let settings = job(|histograms| {
+            *histograms = HistogramSettings { convert: true, classic, ..HistogramSettings::default() };
+        });
+        let probe = probe_of(&store, settings)?;
+        probe.round(Ok((Format::Text, CLASSIC.as_bytes())), AT, || 0.5).await?;
+        let found = rows(&store).await;
+        assert_eq!(found.len(), rows_expected, "{found:?}");
+        assert!(found.contains(&native.to_owned()) && found.contains(&other.to_owned()), "{found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn converted_histograms_go_stale_and_leave_native_ones_alone() -> Result<()> {
+    let store = open().await?;
+    let probe = probe_of(&store, job(|histograms| (histograms.convert, histograms.classic) = (true, true)))?;
+    probe.round(Ok((Format::Text, CLASSIC.as_bytes())), AT, || 0.5).await?;
+    probe.round(Ok((Format::Protobuf, &histogram_body(3, false))), AT + 1_000, || 0.5).await?;
+    let found = rows(&store).await;
+    assert!(found.contains(&"c: [] | [(4.0, [1.0, 1.0, 2.0])] | [1000]".to_owned()), "{found:?}");
+    assert!(found.contains(&"h: [] | [(7.0, [3.0, 3.0])] | []".to_owned()), "{found:?}");
+    assert!(found.contains(&"h_bucket{le=1.0}: [1000] | [] | []".to_owned()), "{found:?}");
+    Ok(())
+}
