@@ -8,7 +8,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use tokio::task::JoinHandle;
 
 use super::answer::AnswerSeries;
-use super::exec::{Merged, Source, View, Yielder};
+use super::exec::{Merged, Source, View, Yielder, hinted};
 use super::plan::{GridSchema, too_many_samples};
 use crate::error::{Error, Result};
 use crate::runtime::Clock;
@@ -79,7 +79,7 @@ pub(super) async fn samples(
         }
         let floats = (rows.timestamps[first..end].to_vec(), rows.values[first..end].to_vec());
         let range = first_histogram..end_histogram;
-        let histograms = (rows.histogram_times[range.clone()].to_vec(), rows.histograms[range].to_vec());
+        let histograms = (rows.histogram_times[range.clone()].to_vec(), hinted(&rows)[range].to_vec());
         series.push(AnswerSeries::samples(source.labels(rows.index), floats, histograms));
     }
     Ok(series)

@@ -197,8 +197,12 @@ impl Partial {
             let key = i32::try_from(index - self.first).map_err(|_| too_many_labels())?;
             let samples =
                 Samples { timestamps: series.timestamps, values: series.values, stale_at: series.stale_at };
-            let points =
-                Points { floats: samples, times: series.histogram_times, histograms: series.histograms };
+            let points = Points {
+                floats: samples,
+                times: series.histogram_times,
+                histograms: series.histograms,
+                before: series.histogram_before,
+            };
             let points = match self.scan.selector.only_ms {
                 Some(span) => points.within(span),
                 None => points,

@@ -214,7 +214,7 @@ impl Scratch {
                 Samples { timestamps: &self.timestamps, values: &self.values, stale_at: &[] }
             }
         };
-        Points { floats, times: &self.histogram_times, histograms: &self.histograms }
+        Points { floats, times: &self.histogram_times, histograms: &self.histograms, before: None }
     }
 }
 

@@ -14,7 +14,8 @@ use super::reply::text_error;
 use super::{Door, Rooms};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Batch, ExemplarRow, Handle, Histogram, HistogramRow, LabelsRef, MetricMetadata, STALE_NAN, Timestamps,
+    Batch, ExemplarRow, Handle, Histogram, HistogramRow, LabelsRef, MetricMetadata, ResetHint, STALE_NAN,
+    Timestamps,
 };
 use crate::runtime::Registry;
 use crate::store::Appended;
@@ -273,7 +274,7 @@ impl Rows {
         self.batch.values.push(value);
     }
 
-    fn push_histogram(&mut self, series: Handle, timestamp: i64, histogram: Histogram) -> Result<()> {
+    fn push_histogram(&mut self, series: Handle, timestamp: i64, mut histogram: Histogram) -> Result<()> {
         if histogram.is_stale_marker() {
             self.push(series, timestamp, f64::from_bits(STALE_NAN));
             return Ok(());
@@ -282,6 +283,10 @@ impl Rows {
         if self.histogram_bytes > HISTOGRAM_BYTES {
             let text = "the native histograms of one request take too much memory; send fewer at a time";
             return Err(Error::new(Kind::Limit, text).with("limit", HISTOGRAM_BYTES));
+        }
+        if histogram.reset_hint != ResetHint::Gauge {
+            // A sender's word is about the samples that it had seen: like Prometheus, we compare those that we have.
+            histogram.reset_hint = ResetHint::Unknown;
         }
         self.of[1].push(self.series.len());
         let histogram = Arc::new(histogram);

@@ -41,11 +41,17 @@ pub(super) struct Extras {
 }
 
 impl Extras {
-    /// Times and histograms up to a sequence and inside `[from, to]`, ascending; of two with one timestamp the
-    /// one that arrived later.
+    /// Times and histograms up to a sequence and inside `[from, to]`, ascending, and where there are any also the
+    /// last one in front; of two with one timestamp the one that arrived later.
     pub(super) fn histograms(&self, watermark: u32, from: i64, to: i64) -> (Vec<i64>, Vec<Arc<Histogram>>) {
-        let rows = self.histograms.up_to(watermark).iter().filter(|row| from <= row.0 && row.0 <= to);
-        last_of_each(rows.cloned().collect())
+        let visible = self.histograms.up_to(watermark);
+        let inside = visible.iter().filter(|row| from <= row.0 && row.0 <= to);
+        let mut rows: Vec<_> = inside.cloned().collect();
+        if !rows.is_empty() {
+            // Of equal ones `max_by_key` takes the last.
+            rows.extend(visible.iter().filter(|row| row.0 < from).max_by_key(|row| row.0).cloned());
+        }
+        last_of_each(rows)
     }
 }
 

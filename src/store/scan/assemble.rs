@@ -90,6 +90,11 @@ impl Assembler {
         (&self.histograms.times, &self.histograms.rows)
     }
 
+    /// The native histogram in front of the range, as far as the parts know.
+    pub(super) fn histogram_before(&self) -> Option<&Arc<Histogram>> {
+        self.histograms.before()
+    }
+
     /// ms, ascending and unique.
     pub(super) fn times(&self) -> &[i64] {
         match &self.times {

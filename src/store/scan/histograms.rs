@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::assemble::{Stores, inside, push_timeline};
-use super::pages::rows_between;
+use super::pages::histograms_between;
 use super::selection::Source;
 use crate::error::Result;
 use crate::model::Histogram;
@@ -18,12 +18,27 @@ pub(super) struct Histograms {
     pub(super) times: Vec<i64>,
     /// One per time.
     pub(super) rows: Vec<Arc<Histogram>>,
+    /// The last one in front of the range and its time, as far as the parts know.
+    before: Option<(i64, Arc<Histogram>)>,
 }
 
 impl Histograms {
     pub(super) fn clear(&mut self) {
         self.times.clear();
         self.rows.clear();
+        self.before = None;
+    }
+
+    /// The last one in front of the range, unless it lies in a file that the range does not touch.
+    pub(super) fn before(&self) -> Option<&Arc<Histogram>> {
+        self.before.as_ref().map(|(_, histogram)| histogram)
+    }
+
+    /// Another part's last one in front of the range; parts come in rank order.
+    fn take_before(&mut self, row: (i64, Arc<Histogram>)) {
+        if self.before.as_ref().is_none_or(|(time, _)| *time <= row.0) {
+            self.before = Some(row);
+        }
     }
 
     /// Puts the parts, in rank order, together; `masks` are deleted times.
@@ -42,12 +57,16 @@ impl Histograms {
                 Source::Layer(layer, run) => {
                     let run = &stores.layers[*layer].runs[*run];
                     let rows = inside(&run.histogram_times, stores.range);
+                    if let Some(before) = rows.start.checked_sub(1).filter(|_| !rows.is_empty()) {
+                        self.take_before((run.histogram_times[before], Arc::clone(&run.histograms[before])));
+                    }
                     self.times.extend_from_slice(&run.histogram_times[rows.clone()]);
                     self.rows.extend_from_slice(&run.histograms[rows]);
                 }
             }
         }
         let kept = |time: &i64| !masks.iter().any(|(from, to)| (*from..=*to).contains(time));
+        self.before.take_if(|(time, _)| !kept(time));
         if !self.times.is_sorted_by(|a, b| a < b) || !masks.is_empty() {
             let rows = self.times.drain(..).zip(self.rows.drain(..));
             (self.times, self.rows) = last_of_each(rows.filter(|row| kept(&row.0)).collect());
@@ -56,7 +75,7 @@ impl Histograms {
     }
 
     fn append_file(&mut self, stores: Stores<'_>, file: usize, run: &FileRun) -> Result<()> {
-        let rows = rows_between(run, stores.range.0, stores.range.1);
+        let rows = histograms_between(run, stores.range.0, stores.range.1);
         let block = &stores.files[file];
         let before = self.times.len();
         if let (Some(step), Some((first, _))) = (run.step(), run.row_times()) {
@@ -74,6 +93,9 @@ impl Histograms {
             self.rows.extend_from_slice(&page[part.rows]);
         }
         let cut = inside(&self.times[before..], stores.range);
+        if let Some(last) = cut.start.checked_sub(1).filter(|_| !cut.is_empty()) {
+            self.take_before((self.times[before + last], Arc::clone(&self.rows[before + last])));
+        }
         self.times.truncate(before + cut.end);
         self.rows.truncate(before + cut.end);
         self.times.drain(before..before + cut.start);

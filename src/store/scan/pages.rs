@@ -25,6 +25,12 @@ pub(super) fn rows_between(run: &FileRun, from: i64, to: i64) -> Range<u64> {
     rows.start + start..rows.start + end.max(start)
 }
 
+/// The same of native histograms, and the one in front: what is known of resets depends on it.
+pub(super) fn histograms_between(run: &FileRun, from: i64, to: i64) -> Range<u64> {
+    let rows = rows_between(run, from, to);
+    if rows.is_empty() { rows } else { rows.start.saturating_sub(1).max(run.rows().start)..rows.end }
+}
+
 /// Pages in use.
 #[derive(Debug)]
 pub(super) struct PageSet {
@@ -78,7 +84,8 @@ impl PageSet {
             (Column::Start, floats && self.with_starts && run.has_starts()),
             (Column::Histogram, !floats),
         ];
-        for part in file.page_parts(rows_between(run, range.0, range.1)) {
+        let rows = if floats { rows_between } else { histograms_between }(run, range.0, range.1);
+        for part in file.page_parts(rows) {
             for (column, needed) in columns {
                 if needed {
                     pages.insert((column, part.page));

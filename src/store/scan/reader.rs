@@ -44,6 +44,8 @@ pub struct SeriesRows<'a> {
     pub histogram_times: &'a [i64],
     /// One per histogram timestamp.
     pub histograms: &'a [Arc<Histogram>],
+    /// The one in front of the time range, if the files and buffers of the range have it.
+    pub histogram_before: Option<&'a Arc<Histogram>>,
 }
 
 impl SeriesReader {
@@ -83,6 +85,7 @@ impl SeriesReader {
             stale_at: self.assembler.stale_at(),
             histogram_times,
             histograms,
+            histogram_before: self.assembler.histogram_before(),
         }))
     }
 

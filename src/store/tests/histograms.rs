@@ -239,3 +239,43 @@ async fn stale_handles_of_every_sort_are_named() {
     assert_eq!(store.append(&tenant, batch).await.unwrap(), Appended::Stored);
     assert!(matches!(all_rows(&store).await["m{}"][&NOW], Event::Histogram(_)), "a histogram wins");
 }
+
+#[tokio::test]
+#[ignore = "writes target/histograms-interop for tests/e2e/delta_readers.sh"]
+async fn write_histograms_for_other_readers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/histograms-interop");
+    if root.exists() {
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+    let (disk, pools) = (Disk::real(), Pools::inline());
+    let options = crate::runtime::ObjectsOptions::default();
+    let objects = Objects::open(&root.display().to_string(), &options, &disk, &pools).await.unwrap();
+    let bench = Bench { objects, disk: Disk::simulated(1, Clock::manual(NOW)), clock: Clock::manual(NOW) };
+    let store = bench.open().await;
+    let tenant = Tenant::default();
+    for (at, job) in (0_u32..).zip(["api", "web"]) {
+        let labels = Labels::from_pairs([("job", job)]).unwrap();
+        let series = store.resolve(&tenant, "latency", labels.as_ref()).unwrap();
+        let mut batch = Batch::default();
+        for n in 0..3_000_u32 {
+            let timestamp = NOW - i64::from(n) * 1_000;
+            let histogram = Histogram {
+                schema: 3,
+                count: f64::from(n + 1),
+                sum: f64::from(n) / 2.0,
+                positive_spans: vec![Span { offset: -4, length: 1 }, Span { offset: 2, length: 2 }],
+                positive: vec![f64::from(n), 0.0, 1.0],
+                ..Histogram::default()
+            };
+            batch.histograms.push(HistogramRow { series, timestamp, histogram: Arc::new(histogram) });
+            if n % 100 == 0 {
+                let trace = format!("{:032x}", at * 10_000 + n);
+                let labels = Labels::from_pairs([("trace_id", trace.as_str())]).unwrap();
+                let exemplar = Exemplar { timestamp, value: f64::from(n), labels };
+                batch.exemplars.push(ExemplarRow { series, exemplar });
+            }
+        }
+        store.append(&tenant, batch).await.unwrap();
+        store.flush().await.unwrap();
+    }
+}

@@ -3,8 +3,21 @@
 
 use std::sync::Arc;
 
+use super::super::kernel::Samples;
 use super::compare::is_reset;
+use super::window::Points;
 use crate::model::{Histogram, ResetHint};
+use crate::store::SeriesRows;
+
+/// All histograms of a series with what is known about each.
+pub(crate) fn hinted(rows: &SeriesRows<'_>) -> Vec<Arc<Histogram>> {
+    let floats = Samples { timestamps: &[], values: &[], stale_at: &[] };
+    let (times, histograms) = (rows.histogram_times, rows.histograms);
+    let points = Points { floats, times, histograms, before: rows.histogram_before };
+    let mut hints = Hints::default();
+    hints.clear(histograms.len());
+    (0..histograms.len()).map(|at| hints.histogram(&points, at)).collect()
+}
 
 /// The hints of one series' histograms, found when they are asked for.
 #[derive(Debug, Default)]
@@ -30,12 +43,13 @@ impl Hints {
     }
 
     /// What is known about a reset before this histogram.
-    pub(super) fn of(&mut self, all: &[Arc<Histogram>], at: usize) -> ResetHint {
+    pub(super) fn of(&mut self, points: &Points<'_>, at: usize) -> ResetHint {
         if let Some(hint) = self.found[at] {
             return hint;
         }
+        let all = points.histograms;
         let own = all[at].reset_hint;
-        let before = at.checked_sub(1).map(|before| &all[before]);
+        let before = at.checked_sub(1).map_or(points.before, |before| all.get(before));
         let hint = match before {
             Some(before) if own == ResetHint::Unknown => {
                 let was_gauge = before.reset_hint == ResetHint::Gauge;
@@ -53,8 +67,8 @@ impl Hints {
     }
 
     /// The histogram with what is known about it.
-    pub(super) fn histogram(&mut self, all: &[Arc<Histogram>], at: usize) -> Arc<Histogram> {
-        let hint = self.of(all, at);
+    pub(super) fn histogram(&mut self, points: &Points<'_>, at: usize) -> Arc<Histogram> {
+        let (hint, all) = (self.of(points, at), points.histograms);
         if all[at].reset_hint == hint {
             return Arc::clone(&all[at]);
         }

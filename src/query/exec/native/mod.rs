@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub(crate) use self::aggregate::Histograms;
 pub use self::buckets::{Bucket, buckets};
 pub(crate) use self::codec::{push_cells, read_cells};
+pub(crate) use self::hints::hinted;
 pub(crate) use self::map::{Between, Mapped, Operand, between, function_of, map_rows, scalar_of};
 pub(crate) use self::quantile::{fraction, quantile};
 pub(crate) use self::text::text;

@@ -202,7 +202,7 @@ pub(super) fn folded(
     let all = points.histograms;
     let mut seen = [false; 2];
     let mut hinted = view.histograms.clone().map(|at| {
-        let hint = hints.of(all, at);
+        let hint = hints.of(points, at);
         seen[0] |= hint == ResetHint::Reset;
         seen[1] |= hint == ResetHint::NotReset;
         let mut total = Total::of(&all[at]);

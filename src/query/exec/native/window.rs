@@ -20,6 +20,8 @@ pub(crate) struct Points<'a> {
     pub(crate) times: &'a [i64],
     /// One a time.
     pub(crate) histograms: &'a [Arc<Histogram>],
+    /// The histogram before the first, if it is known.
+    pub(crate) before: Option<&'a Arc<Histogram>>,
 }
 
 impl Points<'_> {
@@ -28,7 +30,8 @@ impl Points<'_> {
         let from = self.times.partition_point(|time| *time < first);
         let to = self.times.partition_point(|time| *time <= last).max(from);
         let (times, histograms) = (&self.times[from..to], &self.histograms[from..to]);
-        Self { floats: self.floats.within((first, last)), times, histograms }
+        let before = from.checked_sub(1).map_or(self.before, |before| self.histograms.get(before));
+        Self { floats: self.floats.within((first, last)), times, histograms, before }
     }
 }
 
@@ -195,7 +198,7 @@ fn outcome(
             return match kind {
                 _ if float_is_newer => Outcome::Keep,
                 _ if ended => Outcome::Nothing,
-                Kind::Newest => Outcome::Histogram(hints.histogram(points.histograms, newest)),
+                Kind::Newest => Outcome::Histogram(hints.histogram(points, newest)),
                 _ => Outcome::Float(ms_to_seconds(newest_ms)),
             };
         }
@@ -214,10 +217,10 @@ fn outcome(
         WindowFunction::Count => Outcome::Float(count_to_f64(view.floats.len() + view.histograms.len())),
         WindowFunction::Present => Outcome::Float(1.0),
         WindowFunction::Last | WindowFunction::TimeOfLast if float_is_newer => Outcome::Keep,
-        WindowFunction::Last => Outcome::Histogram(hints.histogram(points.histograms, newest)),
+        WindowFunction::Last => Outcome::Histogram(hints.histogram(points, newest)),
         WindowFunction::TimeOfLast => Outcome::Float(ms_to_seconds(newest_ms)),
         WindowFunction::First | WindowFunction::TimeOfFirst if float_is_older => Outcome::Keep,
-        WindowFunction::First => Outcome::Histogram(hints.histogram(points.histograms, oldest)),
+        WindowFunction::First => Outcome::Histogram(hints.histogram(points, oldest)),
         WindowFunction::TimeOfFirst => Outcome::Float(ms_to_seconds(oldest_ms)),
         WindowFunction::Min
         | WindowFunction::Max

@@ -72,6 +72,7 @@ impl Memory {
             stale_at: &series.stale_at,
             histogram_times: &series.histogram_times,
             histograms: &series.histograms,
+            histogram_before: None,
         }
     }
 }
