@@ -20,7 +20,11 @@ fn walk(expr: &Expr, order: &mut Vec<Position>) {
         ExprKind::Paren(inner) => walk(inner, order),
         ExprKind::Binary(binary) => {
             walk(&binary.left, order);
+            // Where its left side begins: a call there has a rank of its own.
+            let place = start(expr);
+            let is_new = !order.contains(&place);
             walk(&binary.right, order);
+            order.extend(is_new.then_some(place));
         }
         ExprKind::Aggregate(aggregate) => {
             let operands = || aggregate.param.iter().chain([&aggregate.expr]);
