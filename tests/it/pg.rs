@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::FutureExt;
-use quipu::model::{Batch, Labels, Principal, Tenant, Timestamps};
+use quipu::model::{
+    Batch, CUSTOM_BUCKETS, Exemplar, ExemplarRow, Histogram, HistogramRow, Labels, Principal, ResetHint,
+    Span, Tenant, Timestamps,
+};
 use quipu::query::sql::SqlEngine;
 use quipu::runtime::{Clock, Pools, Shutdown};
 use quipu::server::pg::{PgState, serve};
@@ -41,7 +44,50 @@ async fn store() -> Store {
     append(&store, "up", &[("instance", "a:1"), ("job", "api")], minutes(&[1.0, 1.0, 0.0])).await;
     append(&store, "up", &[("instance", "b:1"), ("job", "web")], minutes(&[1.0])).await;
     append(&store, "up", &[("instance", "c:1"), ("note", "say \"hi\"")], minutes(&[f64::INFINITY])).await;
+    append_histograms(&store).await;
     store
+}
+
+/// Two histograms and an exemplar of one series.
+async fn append_histograms(store: &Store) {
+    let labels = Labels::from_pairs([("job", "api")]).expect("labels of a test");
+    let series = store.resolve(&Tenant::default(), "latency", labels.as_ref()).expect("a handle");
+    let exponential = Histogram {
+        schema: 3,
+        count: 12.0,
+        sum: 3.5,
+        zero_count: 2.0,
+        zero_threshold: 0.001,
+        positive_spans: vec![Span { offset: -4, length: 2 }, Span { offset: 3, length: 1 }],
+        positive: vec![1.0, 2.0, 3.0],
+        negative_spans: vec![Span { offset: 1, length: 1 }],
+        negative: vec![4.0],
+        ..Histogram::default()
+    };
+    let custom = Histogram {
+        schema: CUSTOM_BUCKETS,
+        is_float: true,
+        reset_hint: ResetHint::Gauge,
+        count: 1.5,
+        sum: -1.0,
+        positive_spans: vec![Span { offset: 1, length: 1 }],
+        positive: vec![1.5],
+        custom_bounds: vec![0.5, 2.5],
+        ..Histogram::default()
+    };
+    let row = |minute: i64, histogram: Histogram| HistogramRow {
+        series,
+        timestamp: START_MS + minute * 60_000,
+        histogram: Arc::new(histogram),
+    };
+    let labels = Labels::from_pairs([("trace_id", "abc")]).expect("labels of a test");
+    let exemplar = Exemplar { timestamp: START_MS + 500, value: 0.25, labels };
+    let batch = Batch {
+        histograms: vec![row(0, exponential), row(1, custom)],
+        exemplars: vec![ExemplarRow { series, exemplar }],
+        ..Batch::default()
+    };
+    store.append(&Tenant::default(), batch).await.expect("room");
 }
 
 async fn append(store: &Store, metric: &str, labels: &[(&str, &str)], rows: Vec<(i64, f64)>) {

@@ -17,6 +17,7 @@ use super::relations::{self, Relation, SCHEMAS};
 use super::samples::Samples;
 use super::session::Facts;
 use super::table::Table;
+use super::wide::Wide;
 use super::{information_schema, metadata, names};
 use crate::store::Snapshot;
 
@@ -73,6 +74,8 @@ impl Catalog {
             "samples" => Table::Samples(Samples::all(self.snapshot.clone())).provider(),
             "series" => Table::Samples(Samples::series(self.snapshot.clone())).provider(),
             "logs" => Table::Logs(Logs::new(self.snapshot.clone())).provider(),
+            "histograms" => Table::Wide(Wide::histograms(self.snapshot.clone())).provider(),
+            "exemplars" => Table::Wide(Wide::exemplars(self.snapshot.clone())).provider(),
             "metadata" => metadata::table(&self.snapshot)?,
             _ => return Ok(None),
         }))

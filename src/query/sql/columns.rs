@@ -44,13 +44,9 @@ pub(super) fn timestamp() -> DataType {
 impl Columns {
     /// `public.samples`.
     pub(super) fn samples() -> Self {
-        Self::new(vec![
-            (Content::Metric, Field::new("metric", DataType::Utf8View, false)),
-            (Content::SeriesId, Field::new("series_id", DataType::Int64, false)),
-            (Content::Labels, jsonb::field("labels", false)),
-            (Content::Timestamp, Field::new("timestamp", timestamp(), false)),
-            (Content::Value, Field::new("value", DataType::Float64, false)),
-        ])
+        let mut all = Self::of_series_and_time();
+        all.push((Content::Value, Field::new("value", DataType::Float64, false)));
+        Self::new(all)
     }
 
     /// `public.series`.
@@ -62,6 +58,43 @@ impl Columns {
             (Content::First, Field::new("first_timestamp", timestamp(), false)),
             (Content::Last, Field::new("last_timestamp", timestamp(), false)),
         ])
+    }
+
+    /// `public.histograms`.
+    pub(super) fn histograms() -> Self {
+        let number = |name: &str| (Content::Value, Field::new(name, DataType::Float64, false));
+        let small = |name: &str| (Content::Value, Field::new(name, DataType::Int16, false));
+        let spans = |name: &str| (Content::Value, jsonb::field(name, false));
+        let numbers = |name: &str| {
+            let item = Arc::new(Field::new_list_field(DataType::Float64, true));
+            (Content::Value, Field::new(name, DataType::List(item), false))
+        };
+        let mut all = Self::of_series_and_time();
+        all.extend(["count", "sum", "zero_count", "zero_threshold"].map(number));
+        all.extend(["schema", "reset_hint"].map(small));
+        all.push((Content::Value, Field::new("is_float", DataType::Boolean, false)));
+        for side in ["positive", "negative"] {
+            all.extend([spans(&format!("{side}_spans")), numbers(&format!("{side}_counts"))]);
+        }
+        all.push(numbers("custom_bounds"));
+        Self::new(all)
+    }
+
+    /// `public.exemplars`: `labels` are the series'.
+    pub(super) fn exemplars() -> Self {
+        let mut all = Self::of_series_and_time();
+        all.push((Content::Value, Field::new("value", DataType::Float64, false)));
+        all.push((Content::Value, jsonb::field("exemplar_labels", false)));
+        Self::new(all)
+    }
+
+    fn of_series_and_time() -> Vec<(Content, Field)> {
+        vec![
+            (Content::Metric, Field::new("metric", DataType::Utf8View, false)),
+            (Content::SeriesId, Field::new("series_id", DataType::Int64, false)),
+            (Content::Labels, jsonb::field("labels", false)),
+            (Content::Timestamp, Field::new("timestamp", timestamp(), false)),
+        ]
     }
 
     /// `metrics.<metric>`. Labels beyond `PostgreSQL`'s widest table have no column; `samples.labels` has them.

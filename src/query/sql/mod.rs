@@ -23,6 +23,7 @@ mod sheet;
 mod statement;
 mod table;
 mod types;
+mod wide;
 mod yielding;
 
 #[cfg(test)]

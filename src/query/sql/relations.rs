@@ -79,8 +79,10 @@ pub(super) fn all(snapshot: &Snapshot, system: &[(&'static str, Arc<str>, Schema
 }
 
 /// The tables of `public`.
-pub(super) fn public() -> [(&'static str, SchemaRef, &'static str); 3] {
+pub(super) fn public() -> [(&'static str, SchemaRef, &'static str); 5] {
     [
+        ("exemplars", Arc::clone(Columns::exemplars().schema()), "every exemplar, once"),
+        ("histograms", Arc::clone(Columns::histograms().schema()), "every native histogram"),
         ("metadata", super::metadata::schema(), "type, help and unit of each metric"),
         ("samples", Arc::clone(Columns::samples().schema()), "every sample, merged"),
         ("series", Arc::clone(Columns::series().schema()), "one row per series"),

@@ -228,7 +228,9 @@ impl Rows {
                 continue;
             }
             let Some(rows) = self.reader.next().await.map_err(external)? else { break };
-            if let (Some(first), Some(last)) = (rows.timestamps.first(), rows.timestamps.last()) {
+            let firsts = rows.timestamps.first().into_iter().chain(rows.histogram_times.first());
+            let lasts = rows.timestamps.last().into_iter().chain(rows.histogram_times.last());
+            if let (Some(first), Some(last)) = (firsts.min(), lasts.max()) {
                 batch.series(rows.index, *first, *last);
             }
         }

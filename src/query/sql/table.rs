@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::logs::Logs;
 use super::samples::Samples;
 use super::sheet::SheetTable;
+use super::wide::Wide;
 
 /// The plan that reads a table, once its index has been asked.
 pub(super) type Scanning<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn ExecutionPlan>>> + Send + 'a>>;
@@ -24,6 +25,8 @@ pub(super) enum Table {
     Samples(Samples),
     /// Log lines.
     Logs(Logs),
+    /// Native histograms or exemplars.
+    Wide(Wide),
     /// Rows made when they are read.
     Sheet(SheetTable),
 }
@@ -38,6 +41,7 @@ impl Table {
         match self {
             Self::Samples(samples) => samples.support(filter),
             Self::Logs(logs) => logs.support(filter),
+            Self::Wide(wide) => wide.support(filter),
             Self::Sheet(_) => TableProviderFilterPushDown::Inexact,
         }
     }
@@ -48,6 +52,7 @@ impl TableProvider for Table {
         match self {
             Self::Samples(samples) => samples.schema(),
             Self::Logs(logs) => logs.schema(),
+            Self::Wide(wide) => wide.schema(),
             Self::Sheet(sheet) => sheet.schema(),
         }
     }
@@ -80,6 +85,7 @@ impl TableProvider for Table {
         match self {
             Self::Samples(samples) => samples.scan(partitions, projection, filters),
             Self::Logs(logs) => logs.scan(partitions, projection, filters),
+            Self::Wide(wide) => wide.scan(projection, filters),
             Self::Sheet(sheet) => Box::pin(std::future::ready(sheet.scan(projection, filters))),
         }
     }

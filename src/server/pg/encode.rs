@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringViewArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -124,6 +124,8 @@ enum Values {
     Int8(Int64Array),
     Float4(arrow::array::Float32Array),
     Float8(Float64Array),
+    /// Arrays of float8, as text.
+    Floats(ListArray),
     Text(StringViewArray),
     /// Text that has a version byte in binary.
     Jsonb(StringViewArray),
@@ -153,6 +155,9 @@ impl Column {
             }
             (&Type::FLOAT8, _) => {
                 Values::Float8(to(&DataType::Float64)?.as_primitive::<Float64Type>().clone())
+            }
+            (&Type::FLOAT8_ARRAY, DataType::List(_)) if info.format() != FieldFormat::Binary => {
+                Values::Floats(array.as_list::<i32>().clone())
             }
             (&Type::JSONB, _) => Values::Jsonb(to(&DataType::Utf8View)?.as_string_view().clone()),
             (&Type::TIMESTAMP | &Type::TIMESTAMPTZ, DataType::Timestamp(unit, zone)) => {
@@ -212,7 +217,7 @@ impl Column {
                 out.put_slice(a.value(row).as_bytes());
             }
             Values::Time(us, _) => out.put_i64(us[row].saturating_sub(EPOCH_2000_US)),
-            Values::Other(..) => unreachable!("written by arrow-pg"),
+            Values::Floats(_) | Values::Other(..) => unreachable!("written by arrow-pg"),
         }
     }
 
@@ -226,9 +231,18 @@ impl Column {
                 let value = a.value(row);
                 push_float(out, f64::from(value), &format!("{value:e}"), (6, style.float_digits));
             }
-            Values::Float8(a) => {
-                let value = a.value(row);
-                push_float(out, value, &format!("{value:e}"), (15, style.float_digits));
+            Values::Float8(a) => push_float8(out, a.value(row), style),
+            Values::Floats(a) => {
+                let items = a.value(row);
+                out.put_u8(b'{');
+                for (at, value) in items.as_primitive::<Float64Type>().iter().enumerate() {
+                    out.put_slice(if at == 0 { b"" } else { b"," });
+                    match value {
+                        Some(value) => push_float8(out, value, style),
+                        None => out.put_slice(b"NULL"),
+                    }
+                }
+                out.put_u8(b'}');
             }
             Values::Text(a) | Values::Jsonb(a) => out.put_slice(a.value(row).as_bytes()),
             Values::Time(us, zoned) => push_time(out, us[row], zoned.then_some(style.zone)),
@@ -249,6 +263,10 @@ fn micros(array: &ArrayRef, unit: TimeUnit) -> Vec<i64> {
             values.iter().map(|v| v.div_euclid(1_000)).collect()
         }
     }
+}
+
+fn push_float8(out: &mut BytesMut, value: f64, style: &Style) {
+    push_float(out, value, &format!("{value:e}"), (15, style.float_digits));
 }
 
 /// A float as `PostgreSQL` 12 and later print it: `shortest` digits in fixed notation from 1e-4 up to `decimal`
