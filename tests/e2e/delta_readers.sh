@@ -18,5 +18,7 @@ cargo test --locked --lib -q "$interop::write_tables_for_other_readers" -- --ign
 "$python" tests/e2e/delta_readers.py target/delta-interop
 cargo test --locked --lib -q store::tests::logs::write_logs_for_other_readers -- --ignored
 "$python" tests/e2e/log_readers.py target/logs-interop
+cargo test --locked --lib -q store::tests::histograms::write_histograms_for_other_readers -- --ignored
+"$python" tests/e2e/histogram_readers.py target/histograms-interop
 cargo test --locked --lib -q "$interop::read_a_checkpoint_of_delta_rs" -- --ignored
 echo "all ok"
