@@ -50,6 +50,10 @@ pub(crate) fn quantile(q: f64, histogram: &Histogram) -> (f64, Option<HistogramN
     let rank = if from_below { rank - (count - bucket.count) } else { count - rank };
     let in_buckets = all[seen..].iter().fold(count, |count, bucket| count + bucket.count);
     let skewed = histogram.sum.is_nan() && in_buckets < histogram.count;
+    if let Some(last) = all[seen..].last().filter(|_| histogram.sum.is_nan()) {
+        // Odd but certain: while it counts the rest, Prometheus forgets which bucket it had found.
+        bucket = *last;
+    }
     let value = inside(histogram, bucket, rank / bucket.count);
     (value, skewed.then_some(HistogramNote::QuantileIsSkewed))
 }
