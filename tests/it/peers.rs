@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use quipu::runtime::Clock;
-use quipu::wire::remote_write::{SeriesToWrite, encode};
+use quipu::wire::remote_write::{RichSeries, SeriesToWrite, encode_rich};
 use serde_json::Value;
 
 /// A program that is ended with the test, by its pid.
@@ -325,7 +325,17 @@ pub(crate) async fn remote_write(quipu: &Quipu, metric: &str, count: i64) -> f64
 
 /// Remote write into any server; it must be taken whole.
 pub(crate) async fn remote_write_to(client: &reqwest::Client, server: &str, series: &[SeriesToWrite<'_>]) {
-    let body = encode(series, &[]).expect("the body can be encoded");
+    let rich = series.iter().map(|one| RichSeries {
+        labels: one.labels,
+        samples: one.samples,
+        ..RichSeries::default()
+    });
+    rich_write_to(client, server, &rich.collect::<Vec<_>>()).await;
+}
+
+/// The same with histograms and exemplars.
+pub(crate) async fn rich_write_to(client: &reqwest::Client, server: &str, series: &[RichSeries<'_>]) {
+    let body = encode_rich(series, &[]).expect("the body can be encoded");
     let answer = write_request(client, server, body).send().await.expect("the server answers");
     assert_eq!(answer.status().as_u16(), 204, "{server}: {}", answer.text().await.unwrap_or_default());
 }

@@ -6,6 +6,7 @@ use quipu::model::time::seconds_to_ms;
 use serde_json::Value;
 
 use super::grammar::{Order, Term};
+use super::shown::{Shown, shown};
 
 /// What 3.5 refuses in other words than 3.14.
 pub(super) const NEW_TEXTS: [(&str, &str); 2] = [
@@ -23,7 +24,7 @@ pub(super) enum Said {
     Refused { status: u16, error_type: String, message: String },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Data {
     result_type: String,
     /// The text of a string.
@@ -34,12 +35,16 @@ pub(super) struct Data {
 }
 
 type Labels = BTreeMap<String, String>;
+/// ms, value, by labels.
+type ByLabels<'a> = BTreeMap<Labels, &'a Series>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Series {
     labels: Labels,
     /// ms, value.
     points: Vec<(i64, f64)>,
+    /// ms, histogram.
+    histograms: Vec<(i64, Shown)>,
 }
 
 /// What was compared.
@@ -54,8 +59,11 @@ pub(super) struct Tally {
     pub(super) other_words: usize,
     /// Refused by one side only, as the lists of what changed after 3.5 say.
     pub(super) changed_since: usize,
+    /// Range queries of which 3.5 says something else at each instant.
+    pub(super) contradictions: usize,
     pub(super) series: usize,
     pub(super) points: usize,
+    pub(super) histograms: usize,
     pub(super) annotated: usize,
     /// Points that agree only relative to the sum of what went in.
     pub(super) forgiven: usize,
@@ -84,7 +92,10 @@ impl Said {
         };
         match data.result_type.as_str() {
             "string" => data.text = result.to_string(),
-            "scalar" => data.series = vec![Series { labels: Labels::new(), points: vec![point(result)] }],
+            "scalar" => {
+                let points = vec![point(result)];
+                data.series = vec![Series { labels: Labels::new(), points, histograms: Vec::new() }];
+            }
             _ => data.series = result.as_array().expect("a list").iter().map(series).collect(),
         }
         Self::Data(data)
@@ -92,6 +103,30 @@ impl Said {
 }
 
 impl Said {
+    /// What a range query says of one time, as an instant query would say it.
+    pub(super) fn at(&self, time_ms: i64) -> Option<Self> {
+        let Self::Data(data) = self else { return None };
+        let one = |series: &Series| {
+            let points =
+                series.points.iter().filter(|(time, _)| *time == time_ms).copied().collect::<Vec<_>>();
+            let histograms =
+                series.histograms.iter().filter(|(time, _)| *time == time_ms).cloned().collect::<Vec<_>>();
+            let some = !points.is_empty() || !histograms.is_empty();
+            some.then(|| Series { labels: series.labels.clone(), points, histograms })
+        };
+        let series = data.series.iter().filter_map(one).collect();
+        Some(Self::Data(Data { result_type: "vector".to_owned(), series, ..data.clone() }))
+    }
+
+    /// The same without what was noted.
+    pub(super) fn without_notes(mut self) -> Self {
+        if let Self::Data(data) = &mut self {
+            data.warnings.clear();
+            data.infos.clear();
+        }
+        self
+    }
+
     /// Takes warnings out that begin so: only newer versions give them.
     pub(super) fn forget_warnings(&mut self, new: &[&str]) {
         if let Self::Data(data) = self {
@@ -124,7 +159,12 @@ impl Said {
     }
 }
 
+/// 3.5 puts a note about NaN observations at the first argument, 3.14 at the histograms.
 fn without_details(text: &str) -> String {
+    let end = [" for metric name ", " ("].iter().filter_map(|start| text.find(start)).min();
+    if let Some(end) = end.filter(|_| text.contains(" has NaN observations, ")) {
+        return text[..end].to_owned();
+    }
     let is_histogram = text.contains("bucket label \"le\"") || text.contains("input to histogram_quantile");
     let end = [" for metric name ", ", from buckets "].iter().filter_map(|start| text.find(start)).min();
     match (end, text.rfind(" (")) {
@@ -143,11 +183,15 @@ fn point(pair: &Value) -> (i64, f64) {
 fn series(json: &Value) -> Series {
     let labels = json["metric"].as_object().expect("labels").iter();
     let labels = labels.map(|(name, value)| (name.clone(), value.as_str().expect("a value").to_owned()));
-    let points = match json["values"].as_array() {
-        Some(values) => values.iter().map(point).collect(),
-        None => vec![point(&json["value"])],
+    let list = |many: &str, one: &str| -> Vec<Value> {
+        let list = json[many].as_array().cloned().unwrap_or_default();
+        list.into_iter().chain(json.get(one).cloned()).collect()
     };
-    Series { labels: labels.collect(), points }
+    Series {
+        labels: labels.collect(),
+        points: list("values", "value").iter().map(point).collect(),
+        histograms: list("histograms", "histogram").iter().map(shown).collect(),
+    }
 }
 
 /// Compares what both said to one question.
@@ -243,29 +287,37 @@ fn compare_data(term: &Term, expected: &Data, found: &Data, tally: &mut Tally) -
 }
 
 fn compare_series(term: &Term, expected: &Data, found: &Data, tally: &mut Tally) -> Result<(), String> {
-    let by_labels = |data: &Data| -> Result<BTreeMap<Labels, Vec<(i64, f64)>>, String> {
+    fn by_labels(data: &Data) -> Result<ByLabels<'_>, String> {
         let mut all = BTreeMap::new();
         for series in &data.series {
-            if all.insert(series.labels.clone(), series.points.clone()).is_some() {
+            if all.insert(series.labels.clone(), series).is_some() {
                 return Err(format!("{:?} twice", series.labels));
             }
         }
         Ok(all)
-    };
+    }
     let (expected, mut found) = (by_labels(expected)?, by_labels(found)?);
-    for (labels, points) in &expected {
+    for (labels, series) in &expected {
         let Some(others) = found.remove(labels) else {
-            return Err(format!("{labels:?} is missing: {:?}", &points[..points.len().min(3)]));
+            return Err(format!("{labels:?} is missing: {}", series.start()));
         };
         tally.series += 1;
-        tally.points += points.len();
-        compare_points(term, points, &others, tally).map_err(|why| format!("{labels:?}: {why}"))?;
+        tally.points += series.points.len();
+        tally.histograms += series.histograms.len();
+        let compared = compare_points(term, &series.points, &others.points, tally)
+            .and_then(|()| compare_histograms(term, &series.histograms, &others.histograms, tally));
+        compared.map_err(|why| format!("{labels:?}: {why}"))?;
     }
     match found.into_iter().next() {
-        Some((labels, points)) => {
-            Err(format!("{labels:?} is too much: {:?}", &points[..points.len().min(3)]))
-        }
+        Some((labels, series)) => Err(format!("{labels:?} is too much: {}", series.start())),
         None => Ok(()),
+    }
+}
+
+impl Series {
+    fn start(&self) -> String {
+        let (points, histograms) = (self.points.len().min(3), self.histograms.len().min(1));
+        format!("{:?} {:?}", &self.points[..points], &self.histograms[..histograms])
     }
 }
 
@@ -275,27 +327,59 @@ fn compare_points(
     found: &[(i64, f64)],
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let times = |points: &[(i64, f64)]| points.iter().map(|(time, _)| *time).collect::<Vec<_>>();
-    if times(expected) != times(found) {
-        let (expected, found) = (times(expected), times(found));
-        let missing: Vec<_> = expected.iter().filter(|time| !found.contains(time)).take(3).collect();
-        let extra: Vec<_> = found.iter().filter(|time| !expected.contains(time)).take(3).collect();
-        return Err(format!("times missing {missing:?}, too much {extra:?}"));
-    }
+    compare_times(expected, found)?;
     for ((time, expected), (_, found)) in expected.iter().zip(found) {
-        let distance = (expected - found).abs();
-        let same =
-            expected.to_bits() == found.to_bits() || expected.is_nan() && found.is_nan() || distance == 0.0;
-        if same || distance <= term.relative * expected.abs().max(found.abs()) && expected.is_finite() {
-            continue;
-        }
-        if distance <= term.absolute {
-            tally.forgiven += 1;
-            continue;
-        }
-        return Err(format!("at {time}: {found:e} instead of {expected:e}"));
+        compare_values(term, *expected, *found, tally).map_err(|why| format!("at {time}: {why}"))?;
     }
     Ok(())
+}
+
+fn compare_histograms(
+    term: &Term,
+    expected: &[(i64, Shown)],
+    found: &[(i64, Shown)],
+    tally: &mut Tally,
+) -> Result<(), String> {
+    compare_times(expected, found)?;
+    for ((time, expected), (_, found)) in expected.iter().zip(found) {
+        let compared = expected.compare(term, found, tally);
+        compared.map_err(|why| format!("at {time}: {why}: {found:?} instead of {expected:?}"))?;
+    }
+    Ok(())
+}
+
+fn compare_times<T>(expected: &[(i64, T)], found: &[(i64, T)]) -> Result<(), String> {
+    let times = |points: &[(i64, T)]| points.iter().map(|(time, _)| *time).collect::<Vec<_>>();
+    let (expected, found) = (times(expected), times(found));
+    if expected == found {
+        return Ok(());
+    }
+    let missing: Vec<_> = expected.iter().filter(|time| !found.contains(time)).take(3).collect();
+    let extra: Vec<_> = found.iter().filter(|time| !expected.contains(time)).take(3).collect();
+    Err(format!("times missing {missing:?}, too much {extra:?}"))
+}
+
+/// Compares two numbers as a term allows.
+///
+/// # Errors
+/// The difference, in words.
+pub(super) fn compare_values(
+    term: &Term,
+    expected: f64,
+    found: f64,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let distance = (expected - found).abs();
+    let same =
+        expected.to_bits() == found.to_bits() || expected.is_nan() && found.is_nan() || distance == 0.0;
+    if same || distance <= term.relative * expected.abs().max(found.abs()) && expected.is_finite() {
+        return Ok(());
+    }
+    if distance <= term.absolute {
+        tally.forgiven += 1;
+        return Ok(());
+    }
+    Err(format!("{found:e} instead of {expected:e}"))
 }
 
 /// The values in their order, within each group; which of two equal ones comes first is not defined.

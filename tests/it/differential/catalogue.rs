@@ -15,9 +15,9 @@ pub(super) fn lookups(dice: &mut Dice, count: usize) -> Vec<Lookup> {
     let names: Vec<&str> = names.chain(["__name__", "none"]).collect();
     let mut lookups = Vec::new();
     for _ in 0..count {
-        let mut selectors = vec![("match[]", Grammar { dice }.selector())];
+        let mut selectors = vec![("match[]", Grammar { dice, native: false }.selector())];
         if dice.percent(30) {
-            selectors.push(("match[]", Grammar { dice }.selector()));
+            selectors.push(("match[]", Grammar { dice, native: false }.selector()));
         }
         if dice.percent(10) {
             selectors.push(("match[]", (*dice.pick(&["{}", "a{", "rate(x[5m])", "{x=~\"(\"}"])).to_string()));

@@ -3,9 +3,10 @@
 //! 50 minutes of counters with resets, gauges with negative values, NaN and infinities, stale markers, gaps,
 //! irregular timestamps, series that end or come back, and label sets that nearly are one another.
 
-use quipu::model::STALE_NAN;
+use quipu::model::{Histogram, STALE_NAN};
 
 use super::dice::Dice;
+use super::histograms::Native;
 
 /// The first sample, ms: 2023-11-14T22:13:20Z.
 pub(super) const START_MS: i64 = 1_700_000_000_000;
@@ -21,11 +22,12 @@ pub(super) struct Metric {
     pub(super) bound: f64,
     /// No two series ever have the same value, and none is NaN.
     pub(super) distinct: bool,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
+/// What the samples of a metric are.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Counter,
     Gauge,
     /// A gauge that is NaN or infinite now and then.
@@ -45,9 +47,11 @@ enum Kind {
     Single,
     /// Buckets of classic histograms, which nearly always grow with their bound; the same times for all.
     Bucket,
+    /// Native histograms; `histograms` makes them.
+    Native(Native),
 }
 
-const fn metric(
+pub(super) const fn metric(
     name: &'static str,
     labels: &'static [(&'static str, &'static [&'static str])],
     bound: f64,
@@ -96,6 +100,36 @@ pub(super) struct Series {
     /// Sorted by name.
     pub(super) labels: Vec<(&'static str, &'static str)>,
     pub(super) samples: Vec<(i64, f64)>,
+    /// Native histograms; no time is in both.
+    pub(super) histograms: Vec<(i64, Histogram)>,
+}
+
+/// Neighbouring samples of one kind.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) samples: Vec<(i64, f64)>,
+    pub(super) histograms: Vec<(i64, Histogram)>,
+}
+
+impl Series {
+    /// The samples from `from` to before `to`, cut where their kind changes.
+    pub(super) fn turns(&self, from: i64, to: i64) -> Vec<Turn> {
+        let mut turns: Vec<Turn> = Vec::new();
+        let mut histograms = self.histograms.iter().filter(|(time, _)| (from..to).contains(time)).peekable();
+        let mut samples = self.samples.iter().filter(|(time, _)| (from..to).contains(time)).peekable();
+        while samples.peek().is_some() || histograms.peek().is_some() {
+            let mut turn = Turn::default();
+            let until = histograms.peek().map_or(i64::MAX, |(time, _)| *time);
+            turn.samples.extend(std::iter::from_fn(|| samples.next_if(|(time, _)| *time < until)));
+            if turn.samples.is_empty() {
+                let until = samples.peek().map_or(i64::MAX, |(time, _)| *time);
+                let next = || histograms.next_if(|(time, _)| *time < until);
+                turn.histograms.extend(std::iter::from_fn(next).cloned());
+            }
+            turns.push(turn);
+        }
+        turns
+    }
 }
 
 /// All series of a seed.
@@ -112,13 +146,15 @@ pub(super) fn all(dice: &mut Dice) -> Vec<Series> {
                 kind => gauge(dice, kind, number),
             };
             samples.retain(|(time, _)| *time <= START_MS + LENGTH_MS);
-            series.push(Series { labels, samples });
+            series.push(Series { labels, samples, histograms: Vec::new() });
         }
     }
     series
 }
 
-fn label_sets(labels: &[(&'static str, &'static [&'static str])]) -> Vec<Vec<(&'static str, &'static str)>> {
+pub(super) fn label_sets(
+    labels: &[(&'static str, &'static [&'static str])],
+) -> Vec<Vec<(&'static str, &'static str)>> {
     let mut sets = vec![Vec::new()];
     for (name, values) in labels {
         let with = |set: &Vec<_>, value| [set.as_slice(), &[(*name, value)]].concat();
@@ -128,7 +164,7 @@ fn label_sets(labels: &[(&'static str, &'static [&'static str])]) -> Vec<Vec<(&'
 }
 
 /// The times of a series: on a grid, beside it, or anywhere; some have gaps.
-fn times(dice: &mut Dice, interval_ms: i64) -> Vec<i64> {
+pub(super) fn times(dice: &mut Dice, interval_ms: i64) -> Vec<i64> {
     let (jitter, gaps) = (*dice.pick(&[0, 0, 3, 900]), dice.percent(60));
     let anywhere = dice.percent(20);
     let mut times = Vec::new();

@@ -5,6 +5,7 @@
 //! choice of `topk`) get only operands that are settled to the last bit.
 
 mod functions;
+mod native;
 
 use super::data::{LENGTH_MS, METRICS, Metric, START_MS};
 use super::dice::Dice;
@@ -136,6 +137,8 @@ impl Term {
 /// Writes expressions.
 pub(super) struct Grammar<'a> {
     pub(super) dice: &'a mut Dice,
+    /// Mostly of native histograms.
+    pub(super) native: bool,
 }
 
 const RANGES: [(&str, f64); 9] = [
@@ -153,6 +156,9 @@ const RANGES: [(&str, f64); 9] = [
 impl Grammar<'_> {
     /// A whole query.
     pub(super) fn query(&mut self) -> Term {
+        if self.native && self.dice.percent(80) {
+            return self.native_query();
+        }
         match self.dice.below(60) {
             40..=47 => self.matched(3),
             48..=57 => self.over_subquery(2),
@@ -197,6 +203,9 @@ impl Grammar<'_> {
         if depth == 0 {
             return self.instant_selector();
         }
+        if self.native && self.dice.percent(40) {
+            return self.native_vector(depth);
+        }
         match self.dice.below(46) {
             34.. => self.function(depth - 1),
             26..=29 => self.matched(depth - 1),
@@ -228,7 +237,7 @@ impl Grammar<'_> {
 
     fn sorted(&mut self) -> Term {
         let function = *self.dice.pick(&["sort", "sort_desc"]);
-        let inner = self.vector(1);
+        let inner = if self.native { self.statistic(1) } else { self.vector(1) };
         let text = format!("{function}({})", inner.text);
         Term { order: Order::Whole, ..inner.with_text(text) }
     }
@@ -538,7 +547,7 @@ impl Grammar<'_> {
 
     /// A selector without modifiers, and the metrics that it may find.
     fn name_and_matchers(&mut self) -> (String, Vec<&'static Metric>) {
-        if self.dice.percent(8) {
+        if !self.native && self.dice.percent(8) {
             let (text, names): (&str, &[&str]) = *self.dice.pick(&[
                 ("{__name__=~\"twin_.\"}", ["twin_a", "twin_b"].as_slice()),
                 ("{__name__=~\"twin_a|near\"}", &["twin_a", "near"]),
@@ -551,7 +560,8 @@ impl Grammar<'_> {
             let found = METRICS.iter().filter(|metric| names.contains(&metric.name));
             return (text.to_owned(), found.collect());
         }
-        let metric = self.dice.pick(&METRICS);
+        let native = self.native && self.dice.percent(85);
+        let metric = if native { self.native_metric() } else { self.dice.pick(&METRICS) };
         let matchers: Vec<String> = (0..self.dice.below(3)).map(|_| self.matcher(metric)).collect();
         let braces = if matchers.is_empty() { String::new() } else { format!("{{{}}}", matchers.join(", ")) };
         (format!("{}{braces}", metric.name), vec![metric])

@@ -21,21 +21,28 @@ mod catalogue;
 mod data;
 mod dice;
 mod grammar;
+mod handed_on;
+mod histograms;
 mod operators;
+mod scraped;
+mod shown;
 
 use std::path::Path;
 
 use futures::StreamExt;
+use quipu::model::time::seconds_to_ms;
 use quipu::runtime::Clock;
-use quipu::wire::remote_write::SeriesToWrite;
+use quipu::wire::remote_write::RichSeries;
 
-use super::peers::{Prometheus, Quipu, remote_write_to};
+use super::peers::{Prometheus, Quipu, rich_write_to};
 use answer::{Said, Tally, compare, compare_refusals};
-use data::{LENGTH_MS, START_MS, Series};
+use data::{LENGTH_MS, START_MS, Series, Turn};
 use dice::Dice;
 use grammar::{Grammar, Term};
 
 const COUNT: usize = 2_100;
+/// Expressions over native histograms.
+const HISTOGRAM_COUNT: usize = 700;
 const SEED: u64 = 1;
 /// Questions under way at a time.
 const AT_A_TIME: usize = 4;
@@ -43,16 +50,22 @@ const AT_A_TIME: usize = 4;
 const SHOWN: usize = 20;
 
 /// What Prometheus 3.14 warns of and 3.5 does not; it is taken out of quipu's answer.
-const NEW_WARNINGS: [&str; 1] =
+const NEW_WARNINGS: [&str; 2] = [
     // 3.12: `sort` and `sort_desc` order nothing in a range query.
-    ["PromQL warning: sort is ineffective for range queries"];
+    "PromQL warning: sort is ineffective for range queries",
+    // 3.7: resets of native histograms.
+    "PromQL warning: conflicting counter resets",
+];
+
+/// 3.5 breaks over some native histograms.
+const BROKEN: &str = "unexpected error: runtime error";
 
 /// What Prometheus 3.14 refuses and 3.5 answers: it looks at k of `topk` and `bottomk` before it knows whether there
 /// is anything to choose from, and takes no NaN (3.6).
 const NEW_REFUSALS: [&str; 3] = ["Parameter value is NaN", "Ratio value is NaN", "overflows int64"];
 
 /// What Prometheus 3.14 refuses where 3.5 answers or refuses something later: several matches of which a comparison
-/// would filter all but one (3.9).
+/// would filter all but one, or of which an operator takes none because one side is a histogram (3.9).
 const NEW_IN_COMPARISONS: &str = "multiple matches for labels";
 
 /// What Prometheus 3.14 answers and 3.5 refuses: series that become equal when the delayed removal takes their names,
@@ -60,7 +73,7 @@ const NEW_IN_COMPARISONS: &str = "multiple matches for labels";
 const NEW_ANSWERS: [&str; 1] = ["vector cannot contain metrics with the same labelset"];
 
 /// What both sides have in every run: 3.14 takes it for granted.
-const FEATURES: &str = "promql-experimental-functions,promql-duration-expr";
+const FEATURES: &str = "promql-experimental-functions,promql-duration-expr,native-histograms";
 
 /// When something is asked.
 #[derive(Debug, Clone)]
@@ -98,10 +111,10 @@ fn is_defined(text: &str) -> bool {
 }
 
 /// The questions of a seed: an instant and a range query of each expression.
-fn questions(dice: &mut Dice, count: usize) -> Vec<Question> {
+fn questions(dice: &mut Dice, native: bool, count: usize) -> Vec<Question> {
     let mut questions = Vec::new();
     for _ in 0..count {
-        let term = Grammar { dice }.query();
+        let term = Grammar { dice, native }.query();
         let query = ("query", term.text.clone());
         let lookback = dice.percent(10).then(|| ("lookback_delta", "75s".to_owned()));
         let at = START_MS + dice.between(-60_000, LENGTH_MS + 420_000);
@@ -127,7 +140,7 @@ fn questions(dice: &mut Dice, count: usize) -> Vec<Question> {
 /// Instant queries that are hardly queries any more.
 fn mangled(dice: &mut Dice, count: usize) -> Vec<Question> {
     let one = |_| {
-        let term = Term::unknown(Grammar { dice }.mangled());
+        let term = Term::unknown(Grammar { dice, native: false }.mangled());
         let parameters = vec![("query", term.text.clone()), ("time", seconds(START_MS + LENGTH_MS / 2))];
         Question { term, path: "/api/v1/query", parameters }
     };
@@ -142,19 +155,20 @@ async fn ask(client: &reqwest::Client, server: &str, question: &Question) -> Sai
     Said::new(status, &body)
 }
 
-/// Writes the samples from `from` to before `to`.
-async fn write(client: &reqwest::Client, server: &str, all: &[Series], from: i64, to: i64) {
-    let within = |series: &Series| -> Vec<(i64, f64)> {
-        series.samples.iter().copied().filter(|(time, _)| (from..to).contains(time)).collect()
-    };
-    let samples: Vec<_> = all.iter().map(within).collect();
-    let series: Vec<_> = all
-        .iter()
-        .zip(&samples)
-        .filter(|(_, samples)| !samples.is_empty())
-        .map(|(series, samples)| SeriesToWrite { labels: &series.labels, samples })
-        .collect();
-    remote_write_to(client, server, &series).await;
+/// Writes the samples from `from` to before `to`. Where a series has floats and histograms by turns, each turn goes in a
+/// request of its own: a request with both would not be in order.
+async fn write(client: &reqwest::Client, server: &str, all: &[Series], (from, to): (i64, i64)) {
+    let turns: Vec<Vec<Turn>> = all.iter().map(|series| series.turns(from, to)).collect();
+    for number in 0..turns.iter().map(Vec::len).max().unwrap_or(0) {
+        let both = all.iter().zip(&turns).filter_map(|(series, turns)| Some((series, turns.get(number)?)));
+        let rich = both.map(|(series, turn)| RichSeries {
+            labels: &series.labels,
+            samples: &turn.samples,
+            histograms: &turn.histograms,
+            ..RichSeries::default()
+        });
+        rich_write_to(client, server, &rich.collect::<Vec<_>>()).await;
+    }
 }
 
 /// quipu with the data in two files a table (merged into one for the run with `delayed`) and in its buffer, and
@@ -175,8 +189,8 @@ async fn filled(folder: &Path, delayed: bool, all: &[Series]) -> (Quipu, Prometh
     let mut from = START_MS - 60_000;
     for slice in 0..3 {
         let to = if slice < 2 { START_MS + (slice + 1) * third } else { i64::MAX };
-        write(&quipu.client, &quipu.http, all, from, to).await;
-        write(&quipu.client, &prometheus.http, all, from, to).await;
+        write(&quipu.client, &quipu.http, all, (from, to)).await;
+        write(&quipu.client, &prometheus.http, all, (from, to)).await;
         if slice < 2 {
             assert_eq!(quipu.post("/-/flush").await, 200);
         }
@@ -186,6 +200,42 @@ async fn filled(folder: &Path, delayed: bool, all: &[Series]) -> (Quipu, Prometh
         assert_eq!(quipu.post("/api/v1/admin/tsdb/merge").await, 204);
     }
     (quipu, prometheus)
+}
+
+/// Whether Prometheus says of a range query's steps something else than of the same times one by one, where it agrees
+/// with quipu: 3.5 uses the memory of a histogram again while an earlier step still needs it.
+///
+/// # Errors
+/// Why not, in words.
+async fn contradicts_itself(
+    client: &reqwest::Client,
+    (theirs, ours): (&str, &str),
+    question: &Question,
+    found: &Said,
+) -> Result<(), String> {
+    let number = |name: &str| {
+        let parameter = question.parameters.iter().find(|(found, _)| *found == name);
+        let seconds = parameter.and_then(|(_, value)| value.parse().ok()).expect("a range has it");
+        seconds_to_ms(seconds)
+    };
+    let text = &question.term.text;
+    let (start, end, step) = (number("start"), number("end"), number("step"));
+    if !text.contains("nh_") || text.contains("start()") || text.contains("end()") {
+        return Err("not asked at each instant".to_owned());
+    }
+    let term = question.term.clone().unordered();
+    for time in (0_i64..).map(|at| start + at * step).take_while(|time| *time <= end) {
+        let rest = question.parameters.iter().filter(|(name, _)| ["query", "lookback_delta"].contains(name));
+        let parameters = rest.cloned().chain([("time", seconds(time))]).collect();
+        let instant = Question { term: term.clone(), path: "/api/v1/query", parameters };
+        let (theirs, ours) = tokio::join!(ask(client, theirs, &instant), ask(client, ours, &instant));
+        let (theirs, ours) = (theirs.without_notes(), ours.without_notes());
+        let here = found.at(time).map(Said::without_notes).ok_or("refused")?;
+        let mut tally = Tally::default();
+        compare(&term, &theirs, &ours, &mut tally).map_err(|why| format!("the instant {time} too: {why}"))?;
+        compare(&term, &ours, &here, &mut tally).map_err(|why| format!("our instant {time}: {why}"))?;
+    }
+    Ok(())
 }
 
 /// The differences and what was compared.
@@ -211,20 +261,35 @@ async fn run(
         found.forget_details();
         expected.forget_details();
         let is_range = question.path.ends_with("range");
-        let compares = ["==", "!=", ">", "<"].iter().any(|op| question.term.text.contains(op));
+        let compares = ["==", "!=", ">", "<", "nh_"].iter().any(|op| question.term.text.contains(op));
         if found.refuses_alone(&expected, &NEW_REFUSALS)
             || compares
                 && found.refuses_with(NEW_IN_COMPARISONS)
                 && !expected.refuses_with(NEW_IN_COMPARISONS)
             || is_range && expected.refuses_alone(&found, &NEW_ANSWERS)
+            || expected.refuses_with(BROKEN)
         {
             tally.changed_since += 1;
             continue;
         }
         if let Err(why) = compare(&question.term, &expected, &found, &mut tally) {
+            let servers = (prometheus.http.as_str(), quipu.http.as_str());
+            let contradiction = if is_range {
+                contradicts_itself(&quipu.client, servers, &question, &found).await
+            } else {
+                Err(String::new())
+            };
+            let Err(more) = contradiction else {
+                tally.contradictions += 1;
+                continue;
+            };
             let times: Vec<_> =
                 question.parameters[1..].iter().map(|(name, value)| format!("{name}={value}")).collect();
-            differences.push(format!("{}\n      {}\n      {why}", question.term.text, times.join(" ")));
+            differences.push(format!(
+                "{}\n      {}\n      {why}\n      {more}",
+                question.term.text,
+                times.join(" ")
+            ));
         }
     }
     drop(asked);
@@ -232,17 +297,20 @@ async fn run(
     (differences, tally)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_are_those_of_prometheus() {
+/// Asks as many expressions as the environment says, of floats or mostly of native histograms.
+async fn ask_both(native: bool, count: usize) {
     if !Prometheus::is_there() {
         return;
     }
     let (seed, count): (u64, usize) =
-        (variable("QUIPU_DIFF_SEED", SEED), variable("QUIPU_DIFF_COUNT", COUNT));
+        (variable("QUIPU_DIFF_SEED", SEED), variable("QUIPU_DIFF_COUNT", count));
     eprintln!("seed {seed}, {count} expressions: QUIPU_DIFF_SEED={seed} QUIPU_DIFF_COUNT={count}");
     let mut dice = Dice::new(seed);
-    let all = data::all(&mut dice);
-    let questions = questions(&mut dice, count);
+    let mut all = data::all(&mut dice);
+    if native {
+        all.extend(histograms::all(&mut dice));
+    }
+    let questions = questions(&mut dice, native, count);
     let clock = Clock::real();
     let mut failed = 0;
     for delayed in [false, true] {
@@ -253,14 +321,23 @@ async fn answers_are_those_of_prometheus() {
         }
         failed += differences.len();
         // A test whose questions find nothing would agree about everything.
-        assert!(
-            tally.points > count * 20 && tally.empty < count && tally.annotated > count / 20,
-            "{tally:?}"
-        );
+        let found = tally.points + tally.histograms;
+        assert!(found > count * 20 && tally.empty < count && tally.annotated > count / 20, "{tally:?}");
+        assert!(!native || tally.histograms > count * 10, "{tally:?}");
     }
-    let samples: usize = all.iter().map(|series| series.samples.len()).sum();
+    let samples: usize = all.iter().map(|series| series.samples.len() + series.histograms.len()).sum();
     eprintln!("{} series, {samples} samples, {:.1} s", all.len(), clock.monotonic().as_secs_f64());
     assert_eq!(failed, 0, "differences from Prometheus, seed {seed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_prometheus() {
+    ask_both(false, COUNT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histograms_are_those_of_prometheus() {
+    ask_both(true, HISTOGRAM_COUNT).await;
 }
 
 /// A slip may ask for what quipu does not do yet.

@@ -156,8 +156,12 @@ impl Grammar<'_> {
 
     /// A window function over a subquery.
     pub(super) fn over_subquery(&mut self, depth: usize) -> Term {
-        let is_selector = self.dice.percent(30);
-        let inner = if is_selector { self.instant_selector() } else { self.vector(depth) };
+        let is_selector = !self.native && self.dice.percent(30);
+        let inner = match is_selector {
+            _ if self.native => self.statistic(depth),
+            true => self.instant_selector(),
+            false => self.vector(depth),
+        };
         let (range, samples) = self.subquery_range();
         let from = if inner.is_exact() { 0 } else { SMOOTH };
         let at = from + self.dice.below(FUNCTIONS.len() - from);
@@ -169,7 +173,7 @@ impl Grammar<'_> {
 
     /// A subquery alone.
     pub(super) fn bare_subquery(&mut self) -> Term {
-        let inner = self.vector(2);
+        let inner = if self.native { self.statistic(1) } else { self.vector(2) };
         let text = format!("{}{}", parenthesized(&inner.text), self.subquery_range().0);
         inner.with_text(text)
     }

@@ -104,19 +104,7 @@ fn our_scripts_pass_through_the_store() {
 }
 
 /// Evals of Prometheus' scripts that pass: only ever raised.
-const PASSING: usize = 1885;
-
-/// Evals that fail, by script and line. All are about what a histogram's reset hint is after it was stored: the hint of a
-/// result, and the warning where two contradict each other. Taken out as they are mended; never added to.
-const KNOWN: [&str; 7] = [
-    "native_histograms: line 1747: ",
-    "native_histograms: line 1752: ",
-    "native_histograms: line 1821: ",
-    "native_histograms: line 1826: ",
-    "native_histograms: line 1880: ",
-    "native_histograms: line 1885: ",
-    "range_queries: line 93: ",
-];
+const PASSING: usize = 1892;
 
 #[test]
 fn prometheus_scripts_pass_through_the_store_or_are_not_supported() {
@@ -127,13 +115,8 @@ fn prometheus_scripts_pass_through_the_store_or_are_not_supported() {
         return;
     };
     let (passed, failed) = passed_and_failed(&scripts);
-    eprintln!("{passed} evals of the conformance scripts passed, {} failed", failed.len());
-    let is_known = |failure: &&String| KNOWN.iter().any(|known| failure.starts_with(known));
-    let new: Vec<String> = failed.iter().filter(|failure| !is_known(failure)).cloned().collect();
-    assert!(new.is_empty(), "{}", new.join("\n"));
-    let mended: Vec<_> =
-        KNOWN.iter().filter(|known| !failed.iter().any(|one| one.starts_with(**known))).collect();
-    assert!(mended.is_empty(), "these pass now, take them out of KNOWN: {mended:?}");
+    eprintln!("{passed} evals of the conformance scripts passed");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(passed >= PASSING, "{passed} passed, {PASSING} did before");
     let (path, page) = (root.join("docs/conformance.md"), page(&scripts));
     if std::env::vars().any(|(name, value)| name == "QUIPU_WRITE_DOCS" && value == "1") {
@@ -149,18 +132,17 @@ fn page(scripts: &[Script]) -> String {
     let mut page = String::from(
         "# PromQL conformance\n\nThe test scripts of Prometheus 3.14 (`promql/promqltest/testdata`), run by \
          `tests/it/promqltest` through a store\nand the engine, every instant query also as a range query. An eval \
-         passes, is refused as \"not supported yet\", or\nfails: those that fail are about reset hints of stored histograms, and the test lists them by line.\nThis page is generated: \
+         passes or is refused as \"not supported yet\".\nThis page is generated: \
          `QUIPU_WRITE_DOCS=1 cargo test --test it prometheus_scripts`.\n\n\
-         | script | evals | passed | not supported | failed |\n|---|--:|--:|--:|--:|\n",
+         | script | evals | passed | not supported |\n|---|--:|--:|--:|\n",
     );
-    let row = |name: &str, passed: usize, missing: usize, failed: usize| {
-        format!("| {name} | {} | {passed} | {missing} | {failed} |\n", passed + missing + failed)
+    let row = |name: &str, passed: usize, missing: usize| {
+        format!("| {name} | {} | {passed} | {missing} |\n", passed + missing)
     };
     for script in scripts {
-        page += &row(&script.name, script.passed, missing(script), script.failed.len());
+        page += &row(&script.name, script.passed, missing(script));
     }
-    let (passed, failed) = passed_and_failed(scripts);
-    page += &row("**all**", passed, scripts.iter().map(missing).sum(), failed.len());
+    page += &row("**all**", passed_and_failed(scripts).0, scripts.iter().map(missing).sum());
     page += "\nWhat is not supported, and how many evals need it:\n\n| reason | evals |\n|---|--:|\n";
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for (reason, count) in scripts.iter().flat_map(|script| &script.unsupported) {
