@@ -58,7 +58,8 @@ pub(crate) fn map_rows(
 pub(crate) fn function_of(function: InstantFunction, cells: Vec<Cell>, floats: &[f64]) -> Mapped {
     match function {
         InstantFunction::Negate => {
-            let negated = |(step, histogram): Cell| (step, Arc::new(scaled(&histogram, -1.0)));
+            let negated =
+                |(step, histogram): Cell| (step, Arc::new(scaled(Arc::unwrap_or_clone(histogram), -1.0)));
             Mapped { cells: cells.into_iter().map(negated).collect(), ..Mapped::default() }
         }
         InstantFunction::EvaluationTime => {
@@ -90,7 +91,7 @@ fn statistic(function: InstantFunction) -> Option<fn(&Histogram) -> f64> {
 
 /// An operator with a scalar. Only products and a histogram divided by a scalar are defined.
 pub(crate) fn scalar_of(binary: &ScalarBinary, cells: Vec<Cell>, scalar: &StepScalar) -> Mapped {
-    let mapped: Option<fn(&Histogram, f64) -> Histogram> = match (binary.op, binary.scalar_left) {
+    let mapped: Option<fn(Histogram, f64) -> Histogram> = match (binary.op, binary.scalar_left) {
         (ScalarOp::Mul, _) => Some(scaled),
         (ScalarOp::Div, false) => Some(divided),
         _ => None,
@@ -104,8 +105,10 @@ pub(crate) fn scalar_of(binary: &ScalarBinary, cells: Vec<Cell>, scalar: &StepSc
         let note = (!cells.is_empty()).then_some(HistogramNote::Types(left, binary.op.as_str(), right));
         return Mapped { note, ..Mapped::default() };
     };
-    let one =
-        |(step, histogram): Cell| (step, Arc::new(compact(mapped(&histogram, scalar.at(step as usize)))));
+    let one = |(step, histogram): Cell| {
+        let histogram = Arc::unwrap_or_clone(histogram);
+        (step, Arc::new(compact(mapped(histogram, scalar.at(step as usize)))))
+    };
     Mapped { cells: cells.into_iter().map(one).collect(), ..Mapped::default() }
 }
 /// An operand of an operator between two vectors.
@@ -131,10 +134,10 @@ pub(crate) fn between(op: ScalarOp, left: Operand<'_>, right: Operand<'_>) -> Be
     match (op, left, right) {
         (ScalarOp::Mul, Operand::Histogram(histogram), Operand::Float(factor))
         | (ScalarOp::Mul, Operand::Float(factor), Operand::Histogram(histogram)) => {
-            Between::value(compact(scaled(histogram, factor)))
+            Between::value(compact(scaled(Histogram::clone(histogram), factor)))
         }
         (ScalarOp::Div, Operand::Histogram(histogram), Operand::Float(by)) => {
-            Between::value(compact(divided(histogram, by)))
+            Between::value(compact(divided(Histogram::clone(histogram), by)))
         }
         (ScalarOp::Add | ScalarOp::Sub, Operand::Histogram(left), Operand::Histogram(right)) => {
             added(op, left, right)

@@ -41,7 +41,7 @@ pub(crate) fn cell_step(step: usize) -> u32 {
 }
 
 /// A histogram with every count multiplied. Of a negative one no resets are known.
-pub(crate) fn scaled(histogram: &Histogram, factor: f64) -> Histogram {
+pub(crate) fn scaled(histogram: Histogram, factor: f64) -> Histogram {
     let mut scaled = each(histogram, |count| count * factor);
     if factor < 0.0 {
         scaled.reset_hint = crate::model::ResetHint::Gauge;
@@ -50,7 +50,7 @@ pub(crate) fn scaled(histogram: &Histogram, factor: f64) -> Histogram {
 }
 
 /// A histogram with every count divided. Division by zero leaves no buckets.
-pub(crate) fn divided(histogram: &Histogram, by: f64) -> Histogram {
+pub(crate) fn divided(histogram: Histogram, by: f64) -> Histogram {
     let mut divided = each(histogram, |count| count / by);
     if by == 0.0 {
         divided.positive_spans.clear();
@@ -63,8 +63,8 @@ pub(crate) fn divided(histogram: &Histogram, by: f64) -> Histogram {
     divided
 }
 
-fn each(histogram: &Histogram, change: impl Fn(f64) -> f64) -> Histogram {
-    let mut changed = histogram.clone();
+fn each(histogram: Histogram, change: impl Fn(f64) -> f64) -> Histogram {
+    let mut changed = histogram;
     changed.is_float = true;
     for count in [&mut changed.zero_count, &mut changed.count, &mut changed.sum] {
         *count = change(*count);

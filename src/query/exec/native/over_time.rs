@@ -2,6 +2,7 @@
 //!
 //! Source: Prometheus 3.14, `promql/functions.go` (`histogramRate`, `instantValue`, `funcSumOverTime`, …).
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ pub(super) fn extrapolated(
     if function == WindowFunction::Rate {
         factor /= ms_to_seconds(view.end_ms - view.start_ms);
     }
-    Outcome::histogram(scaled(&increase, factor))
+    Outcome::histogram(scaled(increase, factor))
 }
 
 fn increase(
@@ -101,11 +102,14 @@ fn increase(
     }
     // After a reset the first sample does not matter, not even its buckets' shape.
     let begins_anew = is_counter && is_reset(&histograms[1], first);
-    let begin =
-        if begins_anew { Total::nothing_like(&histograms[1]).finish() } else { first.as_ref().clone() };
+    let begin = if begins_anew {
+        Cow::Owned(Total::nothing_like(&histograms[1]).finish())
+    } else {
+        Cow::Borrowed(first.as_ref())
+    };
     let mut total = Total::of(last);
     if is_counter {
-        let compared = histograms[1..].iter().map(Arc::as_ref).chain([&begin]);
+        let compared = histograms[1..].iter().map(Arc::as_ref).chain([&*begin]);
         let custom = super::buckets::is_custom(&begin);
         let coarsest = compared.map(|histogram| (super::buckets::is_custom(histogram), histogram.schema));
         let mut schema = last.schema;
@@ -120,7 +124,7 @@ fn increase(
     let notes = total.subtract(&begin)?;
     found.add_sum(notes, Operation::Subtraction);
     if is_counter {
-        let mut before = &begin;
+        let mut before = &*begin;
         for now in &histograms[1..] {
             if is_reset(now, before) {
                 let notes = total.add(before)?;
@@ -185,7 +189,7 @@ fn between(before: &Histogram, now: &Histogram, seconds: f64, is_rate: bool, fou
     }
     total.set_hint(ResetHint::Gauge);
     let difference = compact(total.finish());
-    Outcome::histogram(if is_rate { divided(&difference, seconds) } else { difference })
+    Outcome::histogram(if is_rate { divided(difference, seconds) } else { difference })
 }
 
 /// `sum_over_time` and `avg_over_time`.

@@ -260,7 +260,7 @@ proptest! {
         total.subtract(&right).expect("exponential");
         // The shape stays that of the sum.
         let mut reshaped = Total::of(&left);
-        reshaped.add(&scaled(&right, 0.0)).expect("exponential");
+        reshaped.add(&scaled(Histogram::clone(&right), 0.0)).expect("exponential");
         let (rest, reshaped) = (compact(total.finish()), compact(reshaped.finish()));
         prop_assert!(equal(rest.count, left.count));
         prop_assert!(equal(population(&rest), population(&reshaped)));
