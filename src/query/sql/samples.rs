@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 
 use super::columns::Columns;
 use super::errors::external;
 use super::filters::Pushed;
 use super::scan::{RowIs, SampleScan};
-use super::table::Scanning;
 use crate::model::{METRIC_NAME, Matcher};
 use crate::store::Snapshot;
 
@@ -67,7 +69,7 @@ impl Samples {
         partitions: usize,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-    ) -> Scanning<'_> {
+    ) -> BoxFuture<'_, Result<Arc<dyn ExecutionPlan>>> {
         let mut pushed = self.pushed();
         for filter in filters {
             let done = pushed.add(filter, &self.columns);

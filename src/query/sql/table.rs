@@ -1,6 +1,5 @@
 //! The tables of our own as `DataFusion` sees them.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -9,14 +8,12 @@ use datafusion::common::Result;
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 
 use super::logs::Logs;
 use super::samples::Samples;
 use super::sheet::SheetTable;
 use super::wide::Wide;
-
-/// The plan that reads a table, once its index has been asked.
-pub(super) type Scanning<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn ExecutionPlan>>> + Send + 'a>>;
 
 /// A table.
 #[derive(Debug)]
@@ -73,7 +70,7 @@ impl TableProvider for Table {
         projection: Option<&'projection Vec<usize>>,
         filters: &'filters [Expr],
         _limit: Option<usize>,
-    ) -> Scanning<'scan>
+    ) -> BoxFuture<'scan, Result<Arc<dyn ExecutionPlan>>>
     where
         'table: 'scan,
         'session: 'scan,

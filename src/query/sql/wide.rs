@@ -13,15 +13,16 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::future::BoxFuture;
 use futures::{Stream, TryStreamExt, stream};
 
 use super::columns::Columns;
 use super::errors::external;
 use super::filters::Pushed;
 use super::jsonb;
-use super::table::Scanning;
 use crate::model::{Exemplar, Histogram, LabelsRef, SeriesKey, Span, series_id};
 use crate::store::{Selection, SeriesReader, Snapshot};
 
@@ -69,7 +70,11 @@ impl Wide {
     }
 
     /// The plan that reads the rows of `filters`.
-    pub(super) fn scan(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> Scanning<'_> {
+    pub(super) fn scan(
+        &self,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> BoxFuture<'_, Result<Arc<dyn ExecutionPlan>>> {
         let mut pushed = Pushed::all();
         for filter in filters {
             let done = pushed.add(filter, &self.columns);

@@ -8,12 +8,14 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use futures::future::BoxFuture;
 
 use super::columns::Columns;
 use super::errors::external;
 use super::filters::Pushed;
-use super::table::Scanning;
 use super::{jsonb, names};
 use crate::store::{LogColumns, LogQuery, Snapshot};
 use filters::narrow;
@@ -124,7 +126,7 @@ impl Logs {
         partitions: usize,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
-    ) -> Scanning<'_> {
+    ) -> BoxFuture<'_, Result<Arc<dyn ExecutionPlan>>> {
         let shown: Vec<Shown> = match projection {
             Some(indices) => indices.iter().map(|index| self.shown[*index].clone()).collect(),
             None => self.shown.clone(),
