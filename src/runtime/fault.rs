@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::Table;
 
 /// A moment between two durable steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,6 +99,12 @@ pub enum Bug {
     ReplaySkipsOne,
     /// A flush commits backfill rows before the live rows that they replace.
     BackfillFirst,
+    /// A start takes all rows of a table for stored.
+    ReplaySkips(Table),
+    /// How far a file was read is written before the lines that were read.
+    PositionFirst,
+    /// A merge leaves the newest file of histograms out.
+    MergeLosesHistograms,
 }
 
 /// What happens at the points. Cheap to clone; clones count together. The default does nothing.

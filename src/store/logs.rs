@@ -6,10 +6,12 @@ use super::block::{IndexTag, LogFile, LogPlace, ScanCache};
 use super::buffer::Split;
 use super::catalog::{DataFile, Ground};
 use super::sequencer::{Append, Message};
+use super::tenants::TenantState;
 use super::wal::{Class, LogParts, Positions};
 use super::{Appended, Store};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Batch, FilePosition, LogBatch, Tenant, time};
+use crate::runtime::Bug;
 
 /// The tag of a file of log lines that guards what lies behind its index: page indexes and footer.
 pub(in crate::store) const FOOTER_CRC: &str = "quipu.footer_crc";
@@ -41,7 +43,15 @@ impl Store {
             let error = Error::new(Kind::Limit, "the positions of too many files are kept");
             return Err(error.with("limit", Positions::LIMIT));
         }
-        let logs = Some(Box::new(LogParts { parts, position }));
+        if position.is_some() && self.inner.ground.faults.has(Bug::PositionFirst) {
+            let alone = LogParts { parts: Vec::new(), position: position.clone() };
+            self.append_parts(Arc::clone(&tenant), alone).await?;
+        }
+        self.append_parts(tenant, LogParts { parts, position }).await
+    }
+
+    async fn append_parts(&self, tenant: Arc<TenantState>, parts: LogParts) -> Result<()> {
+        let logs = Some(Box::new(parts));
         let (batch, split) = (Batch::default(), Split::default());
         let ask = |reply| Message::Append(Box::new(Append { tenant, batch, split, logs, reply }));
         match self.inner.sequencer.ask(ask).await?? {

@@ -14,7 +14,7 @@ use super::files::{Output, SideRows};
 use super::logs::LabelColumns;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Labels, Table};
-use crate::runtime::FaultPoint;
+use crate::runtime::{Bug, FaultPoint};
 use crate::store::block::{BlockFile, IndexTag, ScanCache, WriterSetting};
 use crate::store::catalog::{Commit, DataFile, Ground, Rank, Version};
 use crate::store::logs::open_log_file;
@@ -139,6 +139,9 @@ impl Merger {
                 .ok_or_else(|| Error::corrupt("a file without quipu's index").with("file", &path))?;
             let tag = IndexTag { offset: place.offset, length: place.len, crc: place.crc };
             files.push(BlockFile::open(&self.ground.objects, &path, tag, &self.cache).await?);
+        }
+        if table == Table::Histograms && self.ground.faults.has(Bug::MergeLosesHistograms) {
+            files.pop();
         }
         let (day, ground) = (group.day, self.ground.clone());
         let merged = self.ground.pools.spawn_cpu(async move {
