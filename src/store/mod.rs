@@ -25,12 +25,13 @@ mod wal;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+pub(crate) use block::line_columns::hex as bytes_of_hex;
 pub use block::{CacheCounts, LogColumns};
 pub use catalogue::{Catalogue, CatalogueEntry};
-pub use scan::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
 pub use scan::{
-    SelectedSeries, Selection, SelectionCounts, SeriesExemplars, SeriesReader, SeriesRows, Tombstone,
+    Buried, SelectedSeries, Selection, SelectionCounts, SeriesExemplars, SeriesReader, SeriesRows, Tombstone,
 };
+pub use scan::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
 pub use sequencer::Appended;
 pub use settings::{StoreSettings, WalSync};
 pub use snapshot::Snapshot;

@@ -162,7 +162,7 @@ impl Snapshot {
     pub async fn logs(&self, mut query: LogQuery) -> Result<Arc<LogSelection>> {
         let inner = &self.inner;
         query.matchers.extend(inner.principal.visible.iter().cloned());
-        let mut input = LogInput::default();
+        let mut input = LogInput { tombstones: inner.tombstones.to_vec(), ..LogInput::default() };
         for layer in &inner.layers {
             let view = read(&layer.buffer).log_view(layer.watermark);
             input.views.extend((!view.streams().is_empty()).then_some(view));

@@ -180,7 +180,9 @@ async fn tombstones_hide_rows_and_principals_see_their_part() {
     let snapshot = store.snapshot(&Tenant::default(), &principal);
     assert_eq!(read_snapshot(&snapshot, Vec::new()).await.len(), 1);
     assert_eq!(snapshot.label_values("n", Vec::new(), 0, NOW).await.unwrap().len(), 1);
-    store.bury(Tombstone { matchers: vec![Matcher::equal("n", "1")], from: NOW, to: NOW });
+    let matchers = vec![Matcher::equal("n", "1")];
+    store.bury(Tombstone { of: Buried::Series, matchers, from: NOW, to: NOW });
+    store.bury(Tombstone { of: Buried::Lines, matchers: Vec::new(), from: 0, to: NOW });
     for _ in 0..2 {
         for (n, left) in [("1", 1), ("2", 2)] {
             assert_eq!(read(&store, vec![Matcher::equal("n", n)]).await[0].1.len(), left);

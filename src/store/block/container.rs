@@ -18,11 +18,22 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
+use super::format::Extent;
+use super::index::extent;
 use super::page::ChunkBytes;
 use crate::error::{Error, Result};
 
 const CREATED_BY: &str = concat!("quipu version ", env!("CARGO_PKG_VERSION"));
 const MAGIC: &[u8] = b"PAR1";
+
+/// Where the parts of a row group lie in the file.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// The file offset of each column chunk.
+    pub(super) starts: Vec<u64>,
+    /// The bloom filters by column, offsets from the start of the file.
+    pub(super) filters: Vec<(usize, Extent)>,
+}
 
 /// Writes one Parquet file front to back.
 pub(super) struct Container<W: Write> {
@@ -60,13 +71,13 @@ impl<W: Write> Container<W> {
         Ok(self.out.write_all(bytes)?)
     }
 
-    /// Appends a row group; returns the file offset of each column chunk.
-    pub(super) fn row_group(&mut self, columns: Vec<(ChunkBytes, ColumnCloseResult)>) -> Result<Vec<u64>> {
+    /// Appends a row group; returns where its parts lie.
+    pub(super) fn row_group(&mut self, columns: Vec<(ChunkBytes, ColumnCloseResult)>) -> Result<Placed> {
         let file_offset = signed(self.position());
         let (mut starts, mut metadata) = (Vec::new(), Vec::new());
         let (mut column_index, mut offset_index) = (Vec::new(), Vec::new());
         let (mut rows, mut raw_bytes) = (0, 0);
-        let mut filters = Vec::new();
+        let (mut filters, mut placed) = (Vec::new(), Vec::new());
         for (chunk, close) in columns {
             let start = self.position();
             starts.push(start);
@@ -85,6 +96,7 @@ impl<W: Write> Container<W> {
             let offset = signed(self.position());
             let mut bytes = Vec::new();
             filter.write(&mut bytes).map_err(failed)?;
+            placed.push((column, Extent { offset: self.position(), ..extent(0, &bytes)? }));
             self.out.write_all(&bytes)?;
             let found: ColumnChunkMetaData = metadata.remove(column);
             let found = found.into_builder().set_bloom_filter_offset(Some(offset));
@@ -103,7 +115,7 @@ impl<W: Write> Container<W> {
         self.column_indexes.push(column_index);
         self.offset_indexes.push(offset_index);
         self.rows += rows;
-        Ok(starts)
+        Ok(Placed { starts, filters: placed })
     }
 
     /// Writes page indexes and footer. Returns the output and the file's size in bytes.

@@ -55,6 +55,13 @@ pub(super) struct Extent {
     pub(super) crc: u32,
 }
 
+impl Extent {
+    /// The bytes of the file, where the offset counts from its start.
+    pub(super) fn range(self) -> std::ops::Range<u64> {
+        self.offset..self.offset.saturating_add(u64::from(self.length))
+    }
+}
+
 /// One chunk of at most 4,000 runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChunkEntry {

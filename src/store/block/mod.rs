@@ -39,7 +39,8 @@ pub(crate) use format::IndexTag;
 pub use logs::LogColumns;
 pub(crate) use logs::line as line_columns;
 pub(crate) use logs::{
-    FinishedLogs, LineDecoder, LinePage, LinePages, LogFile, LogGroup, LogPlace, LogWriter, Segment,
+    FinishedLogs, Identifier, LineDecoder, LinePage, LinePages, LogFile, LogGroup, LogPlace, LogWriter,
+    Segment,
 };
 pub(crate) use reader::{BlockFile, FileRun};
 pub(crate) use sort::RowSort;

@@ -357,7 +357,7 @@ impl<W: Write> BlockWriter<W> {
             section.columns.push(ColumnPages { encoding, codec: self.codec.compression, pages });
             columns.push((chunk, close));
         }
-        let starts = self.container.row_group(columns)?;
+        let starts = self.container.row_group(columns)?.starts;
         for (column, at) in section.columns.iter_mut().zip(&starts[2..]) {
             column.pages.iter_mut().for_each(|page| page.offset += at);
         }

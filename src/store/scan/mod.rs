@@ -31,5 +31,5 @@ pub use logs::{LogCounts, LogQuery, LogReader, LogRows, LogSelection};
 pub(in crate::store) use logs::{LogInput, LogMerge};
 pub(in crate::store) use merge::Merge;
 pub use reader::{SeriesReader, SeriesRows};
+pub use selection::{Buried, SelectedSeries, Selection, Tombstone};
 pub(in crate::store) use selection::{Layer, RankedFile, SelectionInput};
-pub use selection::{SelectedSeries, Selection, Tombstone};

@@ -31,9 +31,20 @@ pub(in crate::store) struct Layer {
     pub(in crate::store) runs: Vec<BufferRun>,
 }
 
-/// Rows that were deleted: of the series that match, the times in `from..=to`.
+/// What a tombstone is about. Who deletes series does not mean the log lines with the same labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buried {
+    /// Samples, histograms and exemplars.
+    Series,
+    /// Log lines.
+    Lines,
+}
+
+/// Rows that were deleted: of the series or streams that match, the times in `from..=to`.
 #[derive(Debug, Clone)]
 pub struct Tombstone {
+    /// Of what.
+    pub of: Buried,
     /// All must match.
     pub matchers: Vec<Matcher>,
     /// First ms.
@@ -252,7 +263,8 @@ const ROWS_A_SERIES_COSTS: u64 = 16;
 
 /// The times of a series that tombstones cover.
 pub(super) fn masks(tombstones: &[Tombstone], metric: &str, labels: LabelsRef<'_>) -> Vec<(i64, i64)> {
-    let covered = tombstones.iter().filter(|tombstone| matches(&tombstone.matchers, metric, labels));
+    let of_series = tombstones.iter().filter(|tombstone| tombstone.of == Buried::Series);
+    let covered = of_series.filter(|tombstone| matches(&tombstone.matchers, metric, labels));
     covered.map(|tombstone| (tombstone.from, tombstone.to)).collect()
 }
 

@@ -186,8 +186,10 @@ async fn input(case: &Case) -> Result<SelectionInput> {
     }
     // The order in which they are handed in does not matter.
     files.reverse();
-    let tombstones =
-        case.mask.map(|(from, to)| Tombstone { matchers: vec![Matcher::equal("x", "1")], from, to });
+    let tombstones = case.mask.map(|(from, to)| {
+        let matchers = vec![Matcher::equal("x", "1")];
+        Tombstone { of: Buried::Series, matchers, from, to }
+    });
     Ok(SelectionInput {
         files,
         layers: case.layers.iter().map(layer).collect(),

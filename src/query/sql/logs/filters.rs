@@ -1,12 +1,12 @@
-//! SQL predicates over time and body become a time range and needles. They may select too much, never too little:
-//! the predicate is evaluated again.
+//! SQL predicates over time, body and identifiers become a time range, needles and ids. They may select too much,
+//! never too little: the predicate is evaluated again.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Like;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use regex_syntax::hir::{Hir, HirKind};
 
-use crate::store::LogQuery;
+use crate::store::{LogQuery, bytes_of_hex};
 
 /// The column `timestamp` holds microseconds: a row's own time lies up to so many ns behind.
 const COARSE_NS: i64 = 999;
@@ -66,6 +66,16 @@ fn compare(query: &mut LogQuery, subject: &Expr, op: Operator, value: &ScalarVal
             _ => {}
         }
         return;
+    }
+    // An identifier of other length or case is text in `attributes`: no row has it, which the evaluation finds out.
+    if op == Operator::Eq
+        && let Some(Some(text)) = value.try_as_str()
+    {
+        if is_column(subject, "trace_id") {
+            query.trace_id = query.trace_id.or_else(|| bytes_of_hex(text));
+        } else if is_column(subject, "span_id") {
+            query.span_id = query.span_id.or_else(|| bytes_of_hex(text));
+        }
     }
     // strpos(body, 'x') > 0
     if let Expr::ScalarFunction(call) = subject

@@ -69,6 +69,10 @@ impl DisplayAs for LogScan {
         if !query.needles.is_empty() {
             write!(f, " contains {:?}", query.needles)?;
         }
+        let ids = [query.trace_id.map(|_| "trace_id"), query.span_id.map(|_| "span_id")];
+        for name in ids.into_iter().flatten() {
+            write!(f, " by {name}")?;
+        }
         let names: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
         write!(f, ", columns=[{}]", names.join(", "))?;
         write!(f, ", streams={}, partitions={}", self.selection.streams().len(), self.partitions.len())?;

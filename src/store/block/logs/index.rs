@@ -13,6 +13,8 @@ const MAGIC: [u8; 8] = *b"QUIPULOG";
 const VERSION: u16 = 1;
 /// Magic, version, flags, length unpacked.
 const HEAD: usize = 16;
+/// The row groups tell where their filters of identifiers lie.
+const FILTERS: u16 = 1;
 /// What a hostile file may ask for.
 const RAW_LIMIT: usize = 1 << 30;
 
@@ -45,6 +47,17 @@ pub(super) struct GroupIndex {
     pub(super) segments: Vec<Segment>,
     /// Where its tokens lie; offsets count from the start of the file.
     pub(super) tokens: Extent,
+    /// Where the bloom filters of the [`Identifier`]s lie, without any where no line has one. `None`: not known.
+    pub(super) filters: Option<[Extent; 2]>,
+}
+
+/// A column of bytes that names few lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identifier {
+    /// The column `trace_id`.
+    Trace,
+    /// The column `span_id`.
+    Span,
 }
 
 impl GroupIndex {
@@ -65,6 +78,7 @@ impl LogIndex {
     /// The stored bytes.
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
         let mut raw = Vec::new();
+        let has_filters = self.groups.iter().all(|group| group.filters.is_some());
         push_u32(&mut raw, self.streams.len())?;
         for labels in &self.streams {
             push_u32(&mut raw, labels.as_bytes().len())?;
@@ -72,9 +86,12 @@ impl LogIndex {
         }
         push_u32(&mut raw, self.groups.len())?;
         for group in &self.groups {
-            raw.extend_from_slice(&group.tokens.offset.to_le_bytes());
-            raw.extend_from_slice(&group.tokens.length.to_le_bytes());
-            raw.extend_from_slice(&group.tokens.crc.to_le_bytes());
+            let filters = group.filters.iter().flatten().filter(|_| has_filters);
+            for part in std::iter::once(&group.tokens).chain(filters) {
+                raw.extend_from_slice(&part.offset.to_le_bytes());
+                raw.extend_from_slice(&part.length.to_le_bytes());
+                raw.extend_from_slice(&part.crc.to_le_bytes());
+            }
             push_u32(&mut raw, group.segments.first().map_or(0, |first| first.stream as usize))?;
             push_u32(&mut raw, group.segments.len())?;
             for segment in &group.segments {
@@ -88,7 +105,7 @@ impl LogIndex {
         let mut out = Vec::with_capacity(HEAD + packed.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&if has_filters { FILTERS } else { 0 }.to_le_bytes());
         push_u32(&mut out, raw.len())?;
         out.extend_from_slice(&packed);
         Ok(out)
@@ -109,6 +126,10 @@ impl LogIndex {
                 Error::unsupported("an index of log lines of another version").with("version", version)
             );
         }
+        let flags = u16::from_le_bytes([head[10], head[11]]);
+        if flags & !FILTERS != 0 {
+            return Err(Error::unsupported("an index of log lines with unknown flags").with("flags", flags));
+        }
         let raw_len = u32::from_le_bytes([head[12], head[13], head[14], head[15]]) as usize;
         if raw_len > RAW_LIMIT {
             return Err(damaged("the index of log lines asks for too much").with("bytes", raw_len));
@@ -123,7 +144,7 @@ impl LogIndex {
         }
         let mut groups = Vec::new();
         for _ in 0..read.u32()? {
-            groups.push(read.group(streams.len())?);
+            groups.push(read.group(streams.len(), flags & FILTERS != 0)?);
         }
         if read.0.is_empty() {
             Ok(Self { streams, groups })
@@ -151,8 +172,13 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes")))
     }
 
-    fn group(&mut self, streams: usize) -> Result<GroupIndex> {
-        let tokens = Extent { offset: self.u64()?, length: self.u32()?, crc: self.u32()? };
+    fn extent(&mut self) -> Result<Extent> {
+        Ok(Extent { offset: self.u64()?, length: self.u32()?, crc: self.u32()? })
+    }
+
+    fn group(&mut self, streams: usize, has_filters: bool) -> Result<GroupIndex> {
+        let tokens = self.extent()?;
+        let filters = if has_filters { Some([self.extent()?, self.extent()?]) } else { None };
         let (first_stream, count) = (self.u32()?, self.u32()?);
         let end = first_stream.checked_add(count).filter(|end| *end as usize <= streams);
         let end = end.ok_or_else(|| damaged("a row group of unknown streams"))?;
@@ -163,7 +189,7 @@ impl<'a> Fields<'a> {
             segments.push(Segment { stream, start, rows, first, last });
             start = start.checked_add(rows).ok_or_else(|| damaged("a row group of 2^32 rows"))?;
         }
-        Ok(GroupIndex { segments, tokens })
+        Ok(GroupIndex { segments, tokens, filters })
     }
 }
 

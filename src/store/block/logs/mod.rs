@@ -19,7 +19,7 @@ mod tests;
 mod tokens;
 mod writer;
 
-pub(crate) use index::Segment;
+pub(crate) use index::{Identifier, Segment};
 pub(crate) use lines::{LineDecoder, LinePage, LinePages};
 pub use reader::LogColumns;
 pub(crate) use reader::{LogFile, LogGroup};

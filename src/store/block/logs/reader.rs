@@ -12,17 +12,18 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::basic::Compression;
+use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
 
-use super::index::{LogIndex, Segment};
+use super::index::{Identifier, LogIndex, Segment};
 use super::tokens::TokenPart;
 use super::writer::LogPlace;
 use crate::error::{Error, Result};
 use crate::model::Labels;
 use crate::runtime::Objects;
 use crate::store::block::cache::ScanCache;
-use crate::store::block::format::{damaged, verify};
+use crate::store::block::format::{Extent, damaged, verify};
 
 /// What a hostile tag may ask for: index, page indexes and footer of a file.
 const TAIL_LIMIT: u64 = 1 << 30;
@@ -190,9 +191,38 @@ impl LogFile {
         Ok(groups.iter().zip(&parts).filter(|(_, part)| survives(part)).map(|(group, _)| *group).collect())
     }
 
+    /// Which of some row groups may have a line with an identifier.
+    ///
+    /// # Errors
+    /// As [`Self::may_contain`].
+    pub(crate) async fn may_have(&self, groups: &[usize], of: Identifier, id: &[u8]) -> Result<Vec<usize>> {
+        let of = |[trace, span]: [Extent; 2]| if of == Identifier::Trace { trace } else { span };
+        let place = |group: &usize| self.index.groups[*group].filters.map(of);
+        let wanted = |place: &Extent| place.length > 0;
+        let ranges: Vec<_> = groups.iter().filter_map(place).filter(wanted).map(Extent::range).collect();
+        let mut read = self.objects.get_ranges(&self.path, &ranges).await?.into_iter();
+        let mut found = Vec::new();
+        for group in groups {
+            let Some(place) = place(group) else {
+                // The file was written before filters had their places in the index.
+                found.push(*group);
+                continue;
+            };
+            if !wanted(&place) {
+                continue;
+            }
+            let bytes = read.next().ok_or_else(|| Error::internal("fewer ranges than were asked for"))?;
+            verify(&bytes, place.crc, "a filter of identifiers").map_err(|e| e.with("file", &self.path))?;
+            let filter = Sbbf::from_bytes(&bytes).map_err(|e| self.named(e))?;
+            if filter.check(id) {
+                found.push(*group);
+            }
+        }
+        Ok(found)
+    }
+
     fn tokens_at(&self, group: usize) -> Range<u64> {
-        let place = self.index.groups[group].tokens;
-        place.offset..place.offset.saturating_add(u64::from(place.length))
+        self.index.groups[group].tokens.range()
     }
 
     fn keep_tokens(&self, group: usize, bytes: &[u8]) -> Result<Arc<TokenPart>> {

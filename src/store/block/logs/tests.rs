@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::index::{GroupIndex, LogIndex};
 use super::*;
 use crate::error::{Kind, Result};
 use crate::model::{Labels, LogLine, label_column, series_id};
@@ -139,7 +140,8 @@ async fn a_file_gives_back_what_was_written() -> Result<()> {
 #[tokio::test]
 async fn damage_is_named() -> Result<()> {
     let (first, _) = two_streams();
-    let lines: Vec<_> = (0..100).map(|n| (&first, n, format!("line {n}"), Labels::empty())).collect();
+    let trace = |n: i64| Labels::from_pairs([("trace_id", format!("{n:032x}").as_str())]).unwrap();
+    let lines: Vec<_> = (0..100).map(|n| (&first, n, format!("line {n}"), trace(n))).collect();
     let (logs, objects) = written(&[], &lines).await;
     let good = objects.get("logs.parquet").await?;
     for at in (0..good.len()).step_by(7) {
@@ -149,6 +151,8 @@ async fn damage_is_named() -> Result<()> {
         let read = async {
             let file = open(&objects, &logs).await?;
             file.may_contain(&[0], &["line 7".to_owned()]).await?;
+            let id = 7u128.to_be_bytes();
+            assert_eq!(file.may_have(&[0], Identifier::Trace, &id).await?, [0], "the line is there, at {at}");
             let mut group = file.read(0, std::iter::once(0..100), LogColumns::ALL, 100)?;
             let mut lines = Vec::new();
             while let Some(batch) = group.next().await? {
@@ -176,6 +180,43 @@ async fn damage_is_named() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn identifiers_leave_out_row_groups_and_never_a_line() -> Result<()> {
+    let (first, _) = two_streams();
+    let trace = |n: i64| format!("{n:032x}");
+    let metadata = |n: i64| match n {
+        // The first row group has spans in upper case, which are text, and the second has none.
+        7 => Labels::from_pairs([("span_id", "00000000000000AA")]).unwrap(),
+        8 => Labels::from_pairs([("trace_id", trace(8).as_str()), ("span_id", "00000000000000aa")]).unwrap(),
+        66_000.. => Labels::from_pairs([("trace_id", trace(n).as_str())]).unwrap(),
+        _ => Labels::empty(),
+    };
+    let lines: Vec<_> = (0..66_500).map(|n| (&first, n, String::new(), metadata(n))).collect();
+    let (logs, objects) = written(&[], &lines).await;
+    let file = open(&objects, &logs).await?;
+    let id = |n: i64| u128::from_str_radix(&trace(n), 16).unwrap().to_be_bytes();
+    assert_eq!(file.may_have(&[0, 1], Identifier::Trace, &id(8)).await?, [0]);
+    for n in 66_000..66_500 {
+        assert!(file.may_have(&[0, 1], Identifier::Trace, &id(n)).await?.contains(&1), "line {n}");
+    }
+    let span = 0xaa_u64.to_be_bytes();
+    assert_eq!(file.may_have(&[0, 1], Identifier::Span, &span).await?, [0]);
+    assert_eq!(file.may_have(&[1], Identifier::Span, &span).await?, [0usize; 0], "no line there has a span");
+    let mut wrong = 0;
+    for n in 70_000..70_500 {
+        wrong += file.may_have(&[1], Identifier::Trace, &id(n)).await?.len();
+    }
+    assert!(wrong < 60, "{wrong} of 500 absent traces seem to be there");
+    Ok(())
+}
+
+#[test]
+fn an_index_without_places_of_filters_is_read() {
+    let index = LogIndex { streams: vec![two_streams().0], groups: vec![GroupIndex::default()] };
+    let back = LogIndex::decode(&index.encode().unwrap()).unwrap();
+    assert_eq!((back.groups[0].filters, back), (None, index));
 }
 
 #[test]

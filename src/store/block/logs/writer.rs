@@ -10,6 +10,7 @@ use parquet::schema::types::SchemaDescPtr;
 
 use super::columns::{self, FileColumns, Group};
 use super::index::{GroupIndex, LogIndex, Segment};
+use super::line::{SPAN_ID, TRACE_ID};
 use super::tokens::TokenBuilder;
 use crate::error::{Error, Result};
 use crate::model::{Labels, LogLine, logs_schema_with, series_id, time};
@@ -159,10 +160,15 @@ impl<W: Write> LogWriter<W> {
         let file = FileColumns { schema, streams: &index.streams, ids, labels };
         let columns = columns::encode(&mut self.group, file)?;
         let bytes = columns.iter().map(|(chunk, _)| chunk.bytes.len()).sum();
-        self.container.row_group(columns)?;
+        let filters = self.container.row_group(columns)?.filters;
+        let filter_of = |name: &str| {
+            let of = |(column, _): &&(usize, Extent)| self.schema.column(*column).name() == name;
+            filters.iter().find(of).map(|(_, place)| *place).unwrap_or_default()
+        };
+        let filters = Some([filter_of(TRACE_ID), filter_of(SPAN_ID)]);
         self.tokens.push(self.token_builder.build(self.group.lines(), bytes)?);
         let segments = std::mem::take(&mut self.group.segments);
-        self.index.groups.push(GroupIndex { segments, tokens: Extent::default() });
+        self.index.groups.push(GroupIndex { segments, tokens: Extent::default(), filters });
         let Group { timestamps, bodies, body_ends, metadata, metadata_ends, .. } = &mut self.group;
         timestamps.clear();
         bodies.clear();

@@ -208,8 +208,10 @@ impl LogReader {
         let mut rows = rows;
         if *is_cut {
             let query = &selection.query;
-            let inside = |time: &i64| Some(query.from <= *time && *time <= query.to);
-            let inside: BooleanArray = rows.timestamps.iter().map(inside).collect();
+            let inside = |(time, stream): (&i64, &u32)| {
+                Some(query.from <= *time && *time <= query.to && !selection.masks.hide(*stream, *time))
+            };
+            let inside: BooleanArray = rows.timestamps.iter().zip(&rows.streams).map(inside).collect();
             rows = rows.filter(&inside)?;
         }
         if *is_contested {

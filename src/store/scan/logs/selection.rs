@@ -9,13 +9,16 @@ use super::reader::LogReader;
 use super::search::Search;
 use crate::error::Result;
 use crate::model::{Labels, Matcher, series_id};
-use crate::store::block::{LogColumns, LogFile, Segment};
+use crate::store::block::{Identifier, LogColumns, LogFile, Segment};
 use crate::store::buffer::{LineAt, LogView};
+use crate::store::scan::selection::{Buried, Tombstone};
 
 /// Lines of a buffer after which a new interval is begun, and the gap in ns that begins one before that: one late
 /// line must not make all lines between it and now look contested.
 const INTERVAL_LINES: usize = 1_024;
 const INTERVAL_GAP: i64 = 10_000_000_000;
+/// Nanoseconds of a millisecond.
+const MS: i64 = 1_000_000;
 
 /// Which lines are wanted.
 #[derive(Debug, Clone)]
@@ -28,12 +31,17 @@ pub struct LogQuery {
     pub to: i64,
     /// Texts that the line must contain, all of them.
     pub needles: Vec<String>,
+    /// The trace of the line. Row groups without it are left out; what is given may have others.
+    pub trace_id: Option<[u8; 16]>,
+    /// The span of the line, as `trace_id`.
+    pub span_id: Option<[u8; 8]>,
 }
 
 impl Default for LogQuery {
     /// Everything.
     fn default() -> Self {
-        Self { matchers: Vec::new(), from: i64::MIN, to: i64::MAX, needles: Vec::new() }
+        let (trace_id, span_id) = (None, None);
+        Self { matchers: Vec::new(), from: i64::MIN, to: i64::MAX, needles: Vec::new(), trace_id, span_id }
     }
 }
 
@@ -61,6 +69,42 @@ pub(in crate::store) struct LogInput {
     pub(in crate::store) views: Vec<LogView>,
     /// Live files and row groups of the table.
     pub(in crate::store) all: (usize, usize),
+    /// What was deleted.
+    pub(in crate::store) tombstones: Vec<Tombstone>,
+}
+
+/// The times of each selected stream that were deleted: from and to, ns.
+#[derive(Debug)]
+pub(super) struct Masks(Vec<Vec<(i64, i64)>>);
+
+impl Masks {
+    fn new(tombstones: &[Tombstone], streams: &[Labels]) -> Self {
+        let of_lines = || tombstones.iter().filter(|tombstone| tombstone.of == Buried::Lines);
+        let of_stream = |labels: &Labels| {
+            let matches = |one: &&Tombstone| one.matchers.iter().all(|m| m.matches_labels(labels.as_ref()));
+            let ns = |one: &Tombstone| {
+                let end = one.to.saturating_mul(MS).saturating_add(MS - 1);
+                (one.from.saturating_mul(MS), end)
+            };
+            of_lines().filter(matches).map(ns).collect()
+        };
+        Self(streams.iter().map(of_stream).collect())
+    }
+
+    /// Whether a line was deleted.
+    pub(super) fn hide(&self, stream: u32, time: i64) -> bool {
+        self.0[stream as usize].iter().any(|(from, to)| (*from..=*to).contains(&time))
+    }
+
+    /// Whether some of the times `first..=last` may have been deleted.
+    fn meet(&self, stream: u32, first: i64, last: i64) -> bool {
+        self.0[stream as usize].iter().any(|(from, to)| *from <= last && first <= *to)
+    }
+
+    /// Whether all of them were.
+    fn cover(&self, stream: u32, first: i64, last: i64) -> bool {
+        self.0[stream as usize].iter().any(|(from, to)| *from <= first && last <= *to)
+    }
 }
 
 /// Some rows of a row group that belong to one stream.
@@ -78,7 +122,7 @@ pub(super) enum Unit {
         file: usize,
         group: usize,
         parts: Vec<Part>,
-        /// Some lines lie outside of the time range.
+        /// Some lines lie outside of the time range, or were deleted.
         is_cut: bool,
         is_contested: bool,
     },
@@ -109,6 +153,7 @@ pub struct LogSelection {
     pub(super) of_views: Vec<Vec<Option<u32>>>,
     pub(super) units: Vec<Unit>,
     pub(super) contested: Contested,
+    pub(super) masks: Masks,
     counts: LogCounts,
 }
 
@@ -144,19 +189,27 @@ impl Streams {
 
 impl LogSelection {
     pub(in crate::store) async fn new(input: LogInput, query: LogQuery) -> Result<Self> {
-        let LogInput { files, views, all } = input;
+        let LogInput { files, views, all, tombstones } = input;
         let of_files = files.iter().flat_map(|file| file.streams());
         let of_views = views.iter().flat_map(LogView::streams);
         let streams = Streams::new(of_files.chain(of_views), &query.matchers);
         let of_views: Vec<_> = views.iter().map(|view| streams.numbers_of(view.streams())).collect();
+        let masks = Masks::new(&tombstones, &streams.all);
         let mut intervals: BTreeMap<u32, Vec<Interval>> = BTreeMap::new();
         let mut units = Vec::new();
         for (file, opened) in files.iter().enumerate() {
-            groups_of(file, opened, &streams, &query, &mut intervals, &mut units).await?;
+            for unit in groups_of(file, opened, &streams, &masks, &query).await? {
+                push_segments(&unit, opened, &mut intervals);
+                units.push(unit);
+            }
         }
         for (view, (lines, numbers)) in views.iter().zip(&of_views).enumerate() {
             let wanted = |stream: u32| numbers[stream as usize].is_some();
-            let lines = lines.sorted(wanted, query.from, query.to);
+            let mut lines = lines.sorted(wanted, query.from, query.to);
+            lines.retain(|at| {
+                let number = numbers[views[view].line(*at).stream as usize];
+                number.is_some_and(|stream| !masks.hide(stream, at.timestamp))
+            });
             push_intervals(files.len() + view, &views[view], numbers, &lines, &mut intervals);
             units.push(Unit::Lines { view, lines, is_contested: false });
         }
@@ -170,6 +223,7 @@ impl LogSelection {
             of_views,
             units: Vec::new(),
             contested,
+            masks,
             counts: LogCounts { all_files: all.0, all_groups: all.1, ..LogCounts::default() },
         };
         for unit in units {
@@ -260,24 +314,34 @@ async fn groups_of(
     file: usize,
     opened: &Arc<LogFile>,
     streams: &Streams,
+    masks: &Masks,
     query: &LogQuery,
-    intervals: &mut BTreeMap<u32, Vec<Interval>>,
-    units: &mut Vec<Unit>,
-) -> Result<()> {
+) -> Result<Vec<Unit>> {
     let numbers = streams.numbers_of(opened.streams());
-    let candidates = with_wanted(opened, &numbers, query);
-    for group in opened.may_contain(&candidates, &query.needles).await? {
+    let wanted = |segment: &Segment| {
+        let number = wanted(segment, &numbers, query)?;
+        (!masks.cover(number, segment.first, segment.last)).then_some(number)
+    };
+    let has = |group: &usize| opened.segments(*group).iter().any(|segment| wanted(segment).is_some());
+    let candidates: Vec<usize> = (0..opened.groups()).filter(has).collect();
+    let mut found = opened.may_contain(&candidates, &query.needles).await?;
+    if let Some(id) = &query.trace_id {
+        found = opened.may_have(&found, Identifier::Trace, id).await?;
+    }
+    if let Some(id) = &query.span_id {
+        found = opened.may_have(&found, Identifier::Span, id).await?;
+    }
+    let unit = |group: usize| {
         let (mut parts, mut is_cut) = (Vec::new(), false);
         for segment in opened.segments(group) {
-            let Some(stream) = wanted(segment, &numbers, query) else { continue };
+            let Some(stream) = wanted(segment) else { continue };
             is_cut |= segment.first < query.from || query.to < segment.last;
+            is_cut |= masks.meet(stream, segment.first, segment.last);
             parts.push(Part { rows: segment.range(), stream });
-            let interval = Interval { first: segment.first, last: segment.last, source: file };
-            intervals.entry(stream).or_default().push(interval);
         }
-        units.push(Unit::Group { file, group, parts, is_cut, is_contested: false });
-    }
-    Ok(())
+        Unit::Group { file, group, parts, is_cut, is_contested: false }
+    };
+    Ok(found.into_iter().map(unit).collect())
 }
 
 /// The number of a segment's stream when it is selected and has times in the range.
@@ -286,10 +350,15 @@ fn wanted(segment: &Segment, numbers: &[Option<u32>], query: &LogQuery) -> Optio
     (segment.first <= query.to && query.from <= segment.last).then_some(number)
 }
 
-fn with_wanted(file: &LogFile, numbers: &[Option<u32>], query: &LogQuery) -> Vec<usize> {
-    let has =
-        |group: &usize| file.segments(*group).iter().any(|segment| wanted(segment, numbers, query).is_some());
-    (0..file.groups()).filter(has).collect()
+/// The intervals of a row group's lines.
+fn push_segments(unit: &Unit, file: &LogFile, intervals: &mut BTreeMap<u32, Vec<Interval>>) {
+    let Unit::Group { file: source, group, parts, .. } = unit else { return };
+    let segments = file.segments(*group);
+    for part in parts {
+        let at = segments.partition_point(|segment| segment.start < part.rows.start);
+        let Segment { first, last, .. } = segments[at];
+        intervals.entry(part.stream).or_default().push(Interval { first, last, source: *source });
+    }
 }
 
 /// The intervals of a buffer's lines.

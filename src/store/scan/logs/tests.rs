@@ -11,6 +11,7 @@ use crate::model::{Labels, LogBatch, MatchOp, Matcher, series_id};
 use crate::runtime::Objects;
 use crate::store::block::{CacheLimits, LogColumns, LogFile, LogWriter, ScanCache};
 use crate::store::buffer::{Buffer, LogView};
+use crate::store::scan::selection::{Buried, Tombstone};
 
 /// Stream, time, text, metadata.
 type Line = (u8, i64, String, String);
@@ -56,6 +57,8 @@ struct Case {
     range: (i64, i64),
     matcher: usize,
     needles: Vec<String>,
+    /// Lines of the zone `eu` before or after time 0 were deleted.
+    deleted: Option<bool>,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -64,13 +67,32 @@ fn cases() -> impl Strategy<Value = Case> {
     let range = prop_oneof![Just((i64::MIN, i64::MAX)), (-22..22i64, 0..20i64).prop_map(|(a, b)| (a, a + b))];
     let needles = prop::collection::vec("[ab ]{1,2}", 0..2);
     let (files, buffers) = (prop::collection::vec(lines(1), 0..4), prop::collection::vec(lines(0), 0..3));
-    (files, buffers, range, 0..3usize, needles).prop_map(|(files, buffers, range, matcher, needles)| Case {
+    let all = (files, buffers, range, 0..3usize, needles, prop::option::of(any::<bool>()));
+    all.prop_map(|(files, buffers, range, matcher, needles, deleted)| Case {
         files,
         buffers,
         range,
         matcher,
         needles,
+        deleted,
     })
+}
+
+impl Case {
+    fn tombstones(&self) -> Vec<Tombstone> {
+        let of_zone = vec![Matcher::equal("zone", "eu")];
+        let tombstone = |ms| Tombstone { of: Buried::Lines, matchers: of_zone, from: ms, to: ms };
+        let series = Tombstone { of: Buried::Series, matchers: Vec::new(), from: i64::MIN, to: i64::MAX };
+        self.deleted
+            .map(|before| tombstone(if before { -1 } else { 0 }))
+            .into_iter()
+            .chain([series])
+            .collect()
+    }
+
+    fn is_deleted(&self, line: &Line) -> bool {
+        self.deleted.is_some_and(|before| line.0.is_multiple_of(2) && (line.1 < 0) == before)
+    }
 }
 
 fn query(case: &Case) -> LogQuery {
@@ -79,15 +101,23 @@ fn query(case: &Case) -> LogQuery {
         1 => vec![Matcher::equal("zone", "eu")],
         _ => vec![Matcher::new("n", MatchOp::NotEqual, "1").unwrap()],
     };
-    LogQuery { matchers, from: case.range.0, to: case.range.1, needles: case.needles.clone() }
+    LogQuery {
+        matchers,
+        from: case.range.0,
+        to: case.range.1,
+        needles: case.needles.clone(),
+        ..LogQuery::default()
+    }
 }
 
 /// What a question shall find: each line once.
 fn expected(case: &Case) -> BTreeSet<Line> {
     let query = query(case);
     let all = case.files.iter().chain(&case.buffers).flatten();
-    let wanted = all.filter(|(number, time, body, _)| {
+    let wanted = all.filter(|line| {
+        let (number, time, body, _) = line;
         (query.from..=query.to).contains(time)
+            && !case.is_deleted(line)
             && query.matchers.iter().all(|matcher| matcher.matches_labels(stream(*number).as_ref()))
             && query.needles.iter().all(|needle| body.contains(needle))
     });
@@ -95,13 +125,17 @@ fn expected(case: &Case) -> BTreeSet<Line> {
 }
 
 async fn selection(case: &Case) -> Result<Arc<LogSelection>> {
+    selection_of(case, query(case)).await
+}
+
+async fn selection_of(case: &Case, query: LogQuery) -> Result<Arc<LogSelection>> {
     let (objects, cache) = (Objects::memory(), ScanCache::new(CacheLimits::default()));
-    let mut input = LogInput::default();
+    let mut input = LogInput { tombstones: case.tombstones(), ..LogInput::default() };
     for (number, lines) in case.files.iter().enumerate() {
         input.files.push(file(&objects, &cache, &format!("{number}.parquet"), lines).await?);
     }
     input.views = case.buffers.iter().map(|lines| view(lines)).collect();
-    LogSelection::new(input, query(case)).await.map(Arc::new)
+    LogSelection::new(input, query).await.map(Arc::new)
 }
 
 async fn found(selection: &Arc<LogSelection>, partitions: usize) -> Result<Vec<Line>> {
@@ -138,6 +172,17 @@ async fn scan_equals_the_list(case: &Case, partitions: usize) -> Result<()> {
         }
     }
     assert_eq!(count, expected.len(), "counted without reading: {case:?}");
+    by_trace(case, &expected).await
+}
+
+/// A trace leaves out whole row groups, and no line that has it.
+async fn by_trace(case: &Case, all: &BTreeSet<Line>) -> Result<()> {
+    let trace_id = Some(3u128.to_be_bytes());
+    let selection = selection_of(case, LogQuery { trace_id, ..query(case) }).await?;
+    let found: BTreeSet<Line> = found(&selection, 2).await?.into_iter().collect();
+    let has = |line: &&Line| line.3 == "3";
+    assert!(found.is_subset(all), "{found:?} {case:?}");
+    assert!(found.iter().filter(has).eq(all.iter().filter(has)), "{found:?} {case:?}");
     Ok(())
 }
 
@@ -161,6 +206,7 @@ async fn merge_equals_the_list(case: &Case) -> Result<()> {
         range: (i64::MIN, i64::MAX),
         matcher: 0,
         needles: Vec::new(),
+        deleted: None,
         ..case.clone()
     };
     let input = LogInput { files: vec![merged], ..LogInput::default() };
@@ -189,8 +235,14 @@ proptest! {
 #[tokio::test]
 async fn lines_of_one_time_keep_their_order_and_late_ones_cost_little() -> Result<()> {
     let same: Vec<Line> = ["c", "a", "b"].map(|text| (1, 7, text.to_owned(), String::new())).to_vec();
-    let case =
-        Case { files: vec![same.clone()], buffers: vec![], range: (0, 9), matcher: 0, needles: vec![] };
+    let case = Case {
+        files: vec![same.clone()],
+        buffers: vec![],
+        range: (0, 9),
+        matcher: 0,
+        needles: vec![],
+        deleted: None,
+    };
     assert_eq!(found(&selection(&case).await?, 1).await?, same);
     let hour = 3_600_000_000_000;
     let fresh = |n: i64| (1, hour + n, "x".to_owned(), String::new());
