@@ -190,7 +190,7 @@ impl Wal {
         let mut last = LastOf::new();
         if segment::check_header(&bytes, self.identity.directory).map_err(named)? {
             let mut walk = Walk::new(&bytes);
-            read::read_records(&mut walk, &mut out, &mut last).map_err(named)?;
+            read::read_records(&mut walk, self.next_sequence, &mut out, &mut last).map_err(named)?;
             out.cut = bytes.len() - walk.good_end;
             let mut file = self.disk.open_append(&path)?;
             if out.cut > 0 && is_last {

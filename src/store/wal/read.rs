@@ -6,11 +6,17 @@ use super::{LastOf, Replayed, ReplayedBody, ReplayedSegment, extras, logs, posit
 use crate::error::Result;
 use crate::model::Tenant;
 
-/// Reads what is left of the walk. A request whose records are not all there is dropped whole.
+/// Reads what is left of the walk. A request whose records are not all there is dropped whole. Sequences ascend from
+/// `next`: a record that does not is a copy of an older one and damage.
 ///
 /// # Errors
 /// `Corrupt` when a body with a good checksum is not what we write.
-pub(super) fn read_records(walk: &mut Walk<'_>, out: &mut ReplayedSegment, last: &mut LastOf) -> Result<()> {
+pub(super) fn read_records(
+    walk: &mut Walk<'_>,
+    mut next: u64,
+    out: &mut ReplayedSegment,
+    last: &mut LastOf,
+) -> Result<()> {
     let mut request: Vec<Replayed> = Vec::new();
     let mut whole = false;
     for step in walk {
@@ -24,6 +30,18 @@ pub(super) fn read_records(walk: &mut Walk<'_>, out: &mut ReplayedSegment, last:
                 continue;
             }
         };
+        if header.sequence < next {
+            tracing::warn!(
+                sequence = header.sequence,
+                next,
+                "a WAL record that was there before was skipped"
+            );
+            out.quarantined += 1;
+            whole = false;
+            request.clear();
+            continue;
+        }
+        next = header.sequence + 1;
         last.insert(header.class, header.sequence);
         if header.first {
             request.clear();

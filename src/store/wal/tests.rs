@@ -97,6 +97,24 @@ fn replace_file(bench: &Bench, number: u64, bytes: &[u8]) {
 }
 
 #[test]
+fn a_copy_of_older_records_behind_the_end_is_not_applied_again() {
+    let bench = Bench::new(2);
+    let (mut wal, _) = bench.open();
+    for i in 0i32..3 {
+        bench.append(&mut wal, &bench.batch(&[0, 1], i64::from(i), f64::from(i))).unwrap();
+    }
+    wal.sync().unwrap();
+    drop(wal);
+    let bytes = segment_file(&bench, 1);
+    let records = bytes[segment::SEGMENT_HEADER_LEN..].to_vec();
+    replace_file(&bench, 1, &[&bytes[..], &records[..records.len() - 1]].concat());
+    let (mut wal, replayed) = bench.open();
+    assert_eq!(Bench::rows(&replayed).len(), 6, "each row once");
+    assert_eq!(replayed[0].quarantined, 2);
+    assert_eq!(bench.append(&mut wal, &bench.batch(&[0], 9, 9.0)).unwrap(), 4, "no sequence is given twice");
+}
+
+#[test]
 fn what_was_synced_is_replayed_and_sequences_go_on() {
     let bench = Bench::new(3);
     let (mut wal, replayed) = bench.open();
