@@ -1,43 +1,28 @@
-//! What goes on in one life, all at once: two writers, a keeper who flushes and merges, a reader, and the sky
-//! that moves the clock and breaks things.
+//! What goes on in one life, all at once: writers and followers of files ([`super::writing`]), a keeper who flushes and
+//! merges, a reader ([`super::reading`]), and the sky that moves the clock and breaks things.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use quipu::error::{Error, Kind};
-use quipu::model::{
-    Batch, Labels, METRIC_NAME, Matcher, MetricMetadata, MetricType, Principal, STALE_NAN, Tenant,
-    Timestamps, time,
-};
+use quipu::model::{Tenant, time};
 use quipu::runtime::{Clock, Dice, Fault, Objects};
-use quipu::store::{Appended, Snapshot, Store};
+use quipu::store::Store;
 
-use super::model::{Fate, Moment, Row, Rows};
+use super::model::Row;
+use super::reading::Held;
 use super::tables;
-use super::world::{START, World};
-
-const WRITERS: u64 = 2;
-const SERIES_PER_WRITER: u64 = 3;
-/// Rows of one series and day: few, so that they are overwritten often.
-const SLOTS: u64 = 5;
-
-/// A snapshot that somebody keeps open.
-struct Held {
-    snapshot: Snapshot,
-    rows: Rows,
-    taken_ms: i64,
-}
+use super::world::World;
 
 pub(super) struct Life<'a> {
-    world: &'a World,
-    number: u64,
-    store: Store,
+    pub(super) world: &'a World,
+    pub(super) number: u64,
+    pub(super) store: Store,
     objects: Objects,
-    clock: Clock,
-    tenant: Tenant,
-    held: RefCell<Option<Held>>,
+    pub(super) clock: Clock,
+    pub(super) tenant: Tenant,
+    pub(super) held: RefCell<Option<Held>>,
     /// Nothing is broken just now.
     calm: Cell<bool>,
     /// The power goes in this life: nothing may be repaired.
@@ -63,11 +48,12 @@ impl<'a> Life<'a> {
     /// The life, until it is cut off or runs out.
     pub(super) async fn live(&self, dice: &mut Dice) {
         self.read_now("after the start").await;
-        let mut dices = [(); 5].map(|()| Dice::new(dice.roll()));
-        let [one, two, keeper, reader, sky] = &mut dices;
+        let mut dices = [(); 8].map(|()| Dice::new(dice.roll()));
+        let [one, two, keeper, reader, sky, lines, file, other_file] = &mut dices;
         tokio::join!(
             self.write(0, one),
             self.write(1, two),
+            self.write_lines([lines, file, other_file]),
             self.keep(keeper),
             self.look(reader),
             self.change(sky)
@@ -95,12 +81,12 @@ impl<'a> Life<'a> {
             tokio::time::advance(Duration::from_millis(step.unsigned_abs())).await;
             self.clock.sleep(Duration::from_secs(70)).await;
         }
-        let (rows, _) = self.read_now("at the end").await.expect("a sound store can be read");
+        let (seen, _) = self.read_now("at the end").await.expect("a sound store can be read");
         let sent: BTreeSet<Row> = self.world.model.borrow().rows().copied().collect();
-        tables::check(&self.objects, &rows, &sent).await;
+        tables::check(&self.objects, &seen, &sent).await;
     }
 
-    async fn pause(&self, dice: &mut Dice) {
+    pub(super) async fn pause(&self, dice: &mut Dice) {
         if dice.one_in(3) {
             self.clock.sleep(Duration::from_millis(dice.below(12))).await;
         } else {
@@ -109,7 +95,7 @@ impl<'a> Life<'a> {
     }
 
     /// Holds a failure of the store against what is broken: in peace there is none.
-    fn judge(&self, what: &str, before: (bool, u64), failed: Option<&Error>) {
+    pub(super) fn judge(&self, what: &str, before: (bool, u64), failed: Option<&Error>) {
         let Some(error) = failed else { return };
         let undisturbed = before.0 && before == self.peace();
         assert!(!undisturbed, "{what} failed although nothing is broken: {error:?}");
@@ -117,109 +103,8 @@ impl<'a> Life<'a> {
         assert!(passes, "{what} failed with what no retry mends: {error:?}");
     }
 
-    fn peace(&self) -> (bool, u64) {
+    pub(super) fn peace(&self) -> (bool, u64) {
         (self.calm.get(), self.upheavals.get())
-    }
-
-    // --- writing ---
-
-    async fn write(&self, writer: u64, dice: &mut Dice) {
-        for _ in 0..3 + dice.below(6) {
-            self.request(writer, dice).await;
-            self.pause(dice).await;
-        }
-    }
-
-    /// A new request, or the last one again, as a client does that got no answer.
-    async fn request(&self, writer: u64, dice: &mut Dice) {
-        let last = self.world.model.borrow().last_of(writer);
-        let again = match last {
-            Some((id, Fate::Stored)) => dice.one_in(8).then_some(id),
-            Some((id, _)) => dice.one_in(2).then_some(id),
-            None => None,
-        };
-        let (id, rows) = match again {
-            Some(id) => {
-                self.world.count("requests sent again");
-                let rows = self.world.model.borrow_mut().send_again(id, self.number);
-                (id, rows.into_iter().collect())
-            }
-            None => self.new_request(writer, dice),
-        };
-        let metadata = if dice.one_in(6) { vec![self.metadata()] } else { Vec::new() };
-        let peace = self.peace();
-        let answer = self.append(&rows, metadata, dice).await;
-        self.judge("an append", peace, answer.as_ref().err());
-        self.world.note(|| format!("append #{id} {rows:?}: {:?}", answer.as_ref().map_err(Error::to_string)));
-        match answer {
-            Ok(()) => {
-                self.world.count("appends");
-                self.world.model.borrow_mut().acknowledge(id);
-            }
-            Err(_) => {
-                self.world.count("refused appends");
-                self.world.model.borrow_mut().refuse(id);
-            }
-        }
-    }
-
-    fn new_request(&self, writer: u64, dice: &mut Dice) -> (usize, Vec<(Row, u64)>) {
-        let mut model = self.world.model.borrow_mut();
-        let shared = dice.one_in(3).then(|| self.time(dice));
-        let mut rows = Vec::new();
-        for _ in 0..=dice.below(6) {
-            let series = writer + WRITERS * dice.below(SERIES_PER_WRITER);
-            let at = shared.unwrap_or_else(|| self.time(dice));
-            let value = if dice.one_in(12) { f64::from_bits(STALE_NAN) } else { model.value() };
-            rows.push(((series, at), value.to_bits()));
-        }
-        // Of a row sent twice in one request the later one wins.
-        let id = model.send(writer, rows.iter().copied().collect(), self.number);
-        (id, rows)
-    }
-
-    /// A time: today, one of the days at the border between live and backfill, or long ago.
-    fn time(&self, dice: &mut Dice) -> i64 {
-        let today = time::day_of(self.clock.now_ms());
-        let day = match dice.below(8) {
-            0 | 1 => today,
-            2..=4 => today - 1,
-            5 | 6 => today - 2,
-            _ => time::day_of(START) - 9,
-        };
-        time::day_start(day) + dice.below(SLOTS).cast_signed() * 15_000
-    }
-
-    fn metadata(&self) -> MetricMetadata {
-        let help = format!("help of life {}", self.number);
-        MetricMetadata { metric: "m".into(), kind: MetricType::Gauge, help: help.into(), unit: "".into() }
-    }
-
-    async fn append(
-        &self,
-        rows: &[(Row, u64)],
-        metadata: Vec<MetricMetadata>,
-        dice: &mut Dice,
-    ) -> quipu::error::Result<()> {
-        for _ in 0..10 {
-            let mut series = Vec::new();
-            for ((number, _), _) in rows {
-                let n = number.to_string();
-                let labels = Labels::from_pairs([("job", "sim"), ("n", n.as_str())])?;
-                series.push(self.store.resolve(&self.tenant, metric(*number), labels.as_ref())?);
-            }
-            let first = rows[0].0.1;
-            let shared = rows.iter().all(|((_, at), _)| *at == first) && dice.one_in(2);
-            let each = || Timestamps::Each(rows.iter().map(|((_, at), _)| *at).collect());
-            let timestamps = if shared { Timestamps::Shared(first) } else { each() };
-            let values = rows.iter().map(|(_, bits)| f64::from_bits(*bits)).collect();
-            let batch = Batch { series, timestamps, values, metadata: metadata.clone(), ..Batch::default() };
-            match self.store.append(&self.tenant, batch).await? {
-                Appended::Stored => return Ok(()),
-                Appended::Resolve(_) => self.world.count("stale handles"),
-            }
-        }
-        panic!("ten times in a row handles were stale that had just been resolved");
     }
 
     // --- keeping ---
@@ -241,7 +126,8 @@ impl<'a> Life<'a> {
     }
 
     fn days(&self) -> BTreeSet<i32> {
-        self.world.model.borrow().rows().map(|(_, at)| time::day_of(*at)).collect()
+        let (model, files) = (self.world.model.borrow(), self.world.files.borrow());
+        model.rows().map(|(_, at)| time::day_of(*at)).chain(files.days()).collect()
     }
 
     async fn flush(&self) {
@@ -328,131 +214,4 @@ impl<'a> Life<'a> {
         }
         self.world.note(|| "all is well".to_owned());
     }
-
-    // --- reading ---
-
-    async fn look(&self, dice: &mut Dice) {
-        for _ in 0..2 + dice.below(4) {
-            if dice.one_in(2) {
-                let found = self.read_now("a snapshot").await;
-                if let Some((rows, snapshot)) = found.filter(|_| dice.one_in(2)) {
-                    let held = Held { snapshot, rows, taken_ms: self.clock.now_ms() };
-                    *self.held.borrow_mut() = Some(held);
-                }
-            } else {
-                self.read_held().await;
-            }
-            self.pause(dice).await;
-            self.pause(dice).await;
-        }
-    }
-
-    fn moment(&self) -> Moment {
-        let kept_from = self.kept_from();
-        self.world.model.borrow().moment(kept_from, self.number)
-    }
-
-    /// The first ms that retention has not reached.
-    fn kept_from(&self) -> i64 {
-        let kept = self.world.settings.retention.and_then(|kept| i64::try_from(kept.as_millis()).ok());
-        kept.map_or(i64::MIN, |kept| self.clock.now_ms() - kept)
-    }
-
-    /// Takes a snapshot, reads it and holds it against what was sent.
-    async fn read_now(&self, what: &str) -> Option<(Rows, Snapshot)> {
-        let mut moment = self.moment();
-        let (taken, peace) = (self.clock.now_ms(), self.peace());
-        let snapshot = self.store.snapshot(&self.tenant, &Principal::default());
-        match read(&snapshot, Vec::new()).await {
-            Ok(rows) => {
-                moment.kept_from = self.kept_from();
-                self.world.model.borrow_mut().check(&rows, &moment, what);
-                self.world.count("checked snapshots");
-                Self::check_catalogue(&snapshot, &rows);
-                self.check_one_series(&snapshot, &rows).await;
-                Some((rows, snapshot))
-            }
-            Err(error) => {
-                self.unread(what, taken, peace, &error);
-                None
-            }
-        }
-    }
-
-    async fn read_held(&self) {
-        let Some(Held { snapshot, rows, taken_ms }) = self.held.borrow_mut().take() else { return };
-        let peace = self.peace();
-        match read(&snapshot, Vec::new()).await {
-            Ok(again) => {
-                assert_eq!(again, rows, "an open snapshot changed");
-                self.world.count("open snapshots read again");
-            }
-            Err(error) => self.unread("an open snapshot", taken_ms, peace, &error),
-        }
-        let mut held = self.held.borrow_mut();
-        if held.is_none() {
-            *held = Some(Held { snapshot, rows, taken_ms });
-        }
-    }
-
-    /// A read may fail because a remote store does, or because its files were deleted long after it began.
-    fn unread(&self, what: &str, taken_ms: i64, peace: (bool, u64), error: &Error) {
-        let delay = i64::try_from(self.world.settings.gc_delay.as_millis()).expect("an hour");
-        let late = self.clock.now_ms() - taken_ms >= delay;
-        if late && error.kind() == Kind::NotFound {
-            self.world.count("snapshots that outlived their files");
-            return;
-        }
-        let remote = self.world.remote.is_some() && error.kind() == Kind::Unavailable;
-        let excused = remote && !(peace.0 && peace == self.peace());
-        assert!(excused, "{what} cannot be read: {error:?}");
-        self.world.count("reads without an answer");
-    }
-
-    /// Whoever has rows is in the catalogue with its labels.
-    fn check_catalogue(snapshot: &Snapshot, rows: &Rows) {
-        for (series, _) in rows.keys() {
-            let entry = snapshot.catalogue().get(metric(*series));
-            let names = entry.map(|entry| entry.label_names.iter().map(Arc::as_ref).collect::<Vec<_>>());
-            assert_eq!(names, Some(vec!["job", "n"]), "the catalogue does not know series {series}");
-        }
-    }
-
-    /// Matchers find what a full scan finds.
-    async fn check_one_series(&self, snapshot: &Snapshot, rows: &Rows) {
-        let Some((series, _)) = rows.keys().next_back().copied() else { return };
-        let n = series.to_string();
-        let matchers = vec![Matcher::equal(METRIC_NAME, metric(series)), Matcher::equal("n", n.as_str())];
-        // A store that does not answer has been judged by the full scan.
-        if let Ok(found) = read(snapshot, matchers).await {
-            let of_series = rows.iter().filter(|(row, _)| row.0 == series);
-            let expected: Rows = of_series.map(|(row, bits)| (*row, *bits)).collect();
-            assert_eq!(found, expected, "series {series} by its labels");
-        }
-    }
-}
-
-fn metric(series: u64) -> &'static str {
-    if series.is_multiple_of(3) { "k" } else { "m" }
-}
-
-/// Every row of a snapshot, stale markers with their bits. Panics when a row is there twice.
-async fn read(snapshot: &Snapshot, matchers: Vec<Matcher>) -> quipu::error::Result<Rows> {
-    let selection = snapshot.select(matchers, i64::MIN, i64::MAX).await?;
-    let mut rows = Rows::new();
-    let mut keys = BTreeSet::new();
-    let mut reader = selection.scan(0..selection.series().len())?;
-    while let Some(found) = reader.next().await? {
-        let key = &selection.series()[found.index].key;
-        let series = key.labels.get("n").and_then(|n| n.parse().ok()).expect("every series has its number");
-        assert_eq!(&*key.metric, metric(series), "a series with the name of another");
-        assert!(keys.insert(series), "series {series} is selected twice");
-        let samples = found.timestamps.iter().zip(found.values).map(|(at, value)| (*at, value.to_bits()));
-        let stale = found.stale_at.iter().map(|at| (*at, STALE_NAN));
-        for (at, bits) in samples.chain(stale) {
-            let twice = rows.insert((series, at), bits);
-            assert!(twice.is_none(), "series {series} has two rows at {at}");
-        }
-    }
-    Ok(rows)
 }

@@ -1,22 +1,28 @@
 //! The simulator: the real store on a disk that forgets, an object store that fails, a clock that is moved by
 //! hand, and crashes at any await.
 //!
-//! One seed is one world of several lives ([`world`]). In a life two writers, a keeper and a reader work at
-//! the same time ([`life`]) until it is cut off: at any await, at a named fault point, or in a disk operation. What
-//! holds ([`model`]): every acknowledged row is there once, with the value that was written last; a request is
-//! there whole or not at all; nothing is there that was never sent; an open snapshot never changes; nothing fails
-//! while nothing is broken; and at the end another reader finds the same in the files ([`tables`]). Bugs that are
-//! planted on purpose are found ([`planted`]).
+//! One seed is one world of several lives ([`world`]). In a life writers of samples ([`rows`]) and of log lines
+//! ([`lines`]), followers of files ([`tailed`]), a keeper and a reader work at the same time ([`life`]) until it is
+//! cut off: at any await, at a named fault point, or in a disk operation. What holds ([`model`]): every acknowledged
+//! row is there once, with the value that was written last; a request is there whole or not at all; the lines of a
+//! file are those before its position; nothing is there that was never sent; an open snapshot never changes; nothing
+//! fails while nothing is broken; and at the end another reader finds the same in the files ([`tables`]). Bugs that
+//! are planted on purpose are found ([`planted`]).
 //!
 //! The seed is printed with every failure. `QUIPU_SIM_SEEDS=N` runs more of them, `QUIPU_SIM_SEED=S` just one and
 //! tells what happens. Not simulated: several threads, several processes, bad sectors.
 
 mod life;
+mod lines;
 mod model;
 mod planted;
+mod reading;
+mod rows;
 mod tables;
+mod tailed;
 mod tally;
 mod world;
+mod writing;
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -31,8 +37,15 @@ const THREADS: usize = 2;
 const ENOUGH: u64 = 400;
 /// What must have happened, and how often at least.
 const FLOOR: u64 = 20;
-const NEEDED: [&str; 18] = [
+const NEEDED: [&str; 25] = [
     "appends",
+    "appends of log lines",
+    "lines sent by two requests",
+    "batches of followed files",
+    "refused batches of followed files",
+    "files deleted and begun anew",
+    "histograms and floats of one time",
+    "lines found by text",
     "refused appends",
     "requests sent again",
     "flushes",

@@ -1,13 +1,16 @@
 //! What was sent, and what may be read after it. The naive side of the simulator: lists and numbers.
 //!
 //! A row is written by one writer only, so its writes have an order. A request is stored once it was
-//! acknowledged or once it was read; from then on each of its rows shows its value or a later one. A request
-//! without an answer is whole or not at all, and what a life began without does not come back later.
+//! acknowledged or once it was read; from then on each of its rows shows its value or a later one, unless another
+//! row hides it. A request without an answer is whole or not at all, and what a life began without does not come
+//! back later.
 
 use std::collections::BTreeMap;
 
-/// Series and ms.
-pub(super) type Row = (u64, i64);
+use super::rows::Of;
+
+/// What it is a row of, and ms.
+pub(super) type Row = (Of, i64);
 /// The bits of each row's value.
 pub(super) type Rows = BTreeMap<Row, u64>;
 
@@ -42,7 +45,7 @@ pub(super) struct Model {
     floors: BTreeMap<Row, usize>,
     /// The last request of each writer.
     last: BTreeMap<u64, usize>,
-    values: u32,
+    numbers: u32,
 }
 
 /// What was known when a snapshot was taken.
@@ -60,15 +63,20 @@ pub(super) struct Moment {
 enum Sight {
     There,
     Missing,
-    /// A later request hides it, or its value is not its own.
+    /// A later request or another row hides it, or its value is not its own.
     Unknown,
 }
 
 impl Model {
+    /// A number that no other row has.
+    pub(super) fn number(&mut self) -> u32 {
+        self.numbers += 1;
+        self.numbers
+    }
+
     /// A value that no other row has.
     pub(super) fn value(&mut self) -> f64 {
-        self.values += 1;
-        f64::from(self.values)
+        f64::from(self.number())
     }
 
     /// Notes that a writer sends rows; of rows sent twice in one request the caller gives the last.
@@ -118,6 +126,11 @@ impl Model {
         Moment { floors: self.floors.clone(), sent: self.requests.len(), kept_from, life }
     }
 
+    /// The rows of a request.
+    pub(super) fn rows_of(&self, id: usize) -> &Rows {
+        &self.requests[id].rows
+    }
+
     /// The rows that were ever sent.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.writes.keys()
@@ -135,7 +148,8 @@ impl Model {
             }
         }
         for row in moment.floors.keys().filter(|row| row.1 >= moment.kept_from) {
-            assert!(read.contains_key(row), "{what}: stored {row:?} is gone: {}", self.story(*row));
+            let there = read.contains_key(row) || is_hidden(*row, read);
+            assert!(there, "{what}: stored {row:?} is gone: {}", self.story(*row));
         }
         for id in 0..moment.sent {
             if self.requests[id].fate == Fate::Open {
@@ -160,6 +174,9 @@ impl Model {
     }
 
     fn sight(&self, id: usize, row: Row, read: &Rows, moment: &Moment) -> Sight {
+        if is_hidden(row, read) {
+            return Sight::Unknown;
+        }
         let Some(bits) = read.get(&row) else { return Sight::Missing };
         let mine = self.writes[&row].iter().position(|other| *other == id).expect("a request wrote its rows");
         match self.positions(row, *bits, moment)[..] {
@@ -193,19 +210,31 @@ impl Model {
     }
 }
 
+/// Whether another row that was read hides this one.
+pub(super) fn is_hidden(row: Row, read: &Rows) -> bool {
+    row.0.hidden_by().is_some_and(|other| read.contains_key(&(other, row.1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rows(list: &[(Row, f64)]) -> Rows {
-        list.iter().map(|(row, value)| (*row, value.to_bits())).collect()
+    /// Series, ms and value.
+    type Float = ((u64, i64), f64);
+
+    fn rows(list: &[Float]) -> Rows {
+        list.iter().map(|((series, at), value)| ((Of::Float(*series), *at), value.to_bits())).collect()
     }
 
-    fn fails(model: Model, read: &[(Row, f64)]) -> bool {
-        let (mut model, read) = (model, rows(read));
+    fn fails(model: Model, read: &[Float]) -> bool {
+        fails_with(model, &rows(read))
+    }
+
+    fn fails_with(model: Model, read: &Rows) -> bool {
+        let mut model = model;
         let moment = model.moment(i64::MIN, 2);
         super::super::planted::quietly(|| {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| model.check(&read, &moment, "test")))
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| model.check(read, &moment, "test")))
                 .is_err()
         })
     }
@@ -239,5 +268,19 @@ mod tests {
         let moment = gone.moment(i64::MIN, 2);
         gone.check(&rows(&stored), &moment, "test");
         assert!(fails(gone, &open), "what a life began without came back");
+    }
+
+    #[test]
+    fn a_histogram_hides_the_float_of_its_time() {
+        let with = |at: i64| {
+            let mut model = model();
+            let id = model.send(0, Rows::from([((Of::Histogram(0), at), 9)]), 2);
+            model.acknowledge(id);
+            let mut read = rows(&[((0, 1), 1.0)]);
+            read.insert((Of::Histogram(0), at), 9);
+            fails_with(model, &read)
+        };
+        assert!(!with(2), "the float at 2 is hidden");
+        assert!(with(3), "nothing hides the float at 2");
     }
 }

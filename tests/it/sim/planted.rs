@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::panic::catch_unwind;
 use std::sync::Once;
 
+use quipu::model::Table;
 use quipu::runtime::{Bug, Lie};
 
 use super::world::{DATA, Plant, WAL, run};
 
 /// Seeds within which each of them is found.
-const WITHIN: u64 = 60;
+const WITHIN: u64 = 120;
 
 thread_local! {
     static PANICS: Cell<u64> = const { Cell::new(0) };
@@ -74,4 +75,21 @@ fn a_replay_from_the_wrong_sequence_is_found() {
 #[test]
 fn backfill_committed_before_the_live_buffer_is_found() {
     is_found(Plant::Store(Bug::BackfillFirst));
+}
+
+#[test]
+fn a_replay_without_lines_or_histograms_or_exemplars_is_found() {
+    for table in [Table::Logs, Table::Histograms, Table::Exemplars] {
+        is_found(Plant::Store(Bug::ReplaySkips(table)));
+    }
+}
+
+#[test]
+fn a_position_before_its_lines_is_found() {
+    is_found(Plant::Store(Bug::PositionFirst));
+}
+
+#[test]
+fn a_merge_that_loses_a_file_of_histograms_is_found() {
+    is_found(Plant::Store(Bug::MergeLosesHistograms));
 }

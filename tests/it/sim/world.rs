@@ -17,6 +17,7 @@ use quipu::store::{Store, StoreGround, StoreSettings};
 
 use super::life::Life;
 use super::model::Model;
+use super::tailed::Files;
 use super::tally::Tally;
 
 /// Three minutes before a midnight: the class of a row depends on the day.
@@ -39,7 +40,13 @@ pub(super) struct World {
     /// The object store, unless it is a folder of the disk.
     pub(super) remote: Option<FaultyStore>,
     pub(super) settings: StoreSettings,
+    /// Histograms and exemplars are written, too.
+    pub(super) has_extras: bool,
+    /// Log lines are written, too, and files are followed.
+    pub(super) has_lines: bool,
     pub(super) model: RefCell<Model>,
+    /// The files of the host that are followed.
+    pub(super) files: RefCell<Files>,
     pub(super) tally: RefCell<Tally>,
     /// What the next life's clock shows first.
     now: Cell<i64>,
@@ -98,6 +105,12 @@ impl World {
             None => {}
         }
         let remote = (dice.below(5) < 2 && !lies_about_data).then(|| FaultyStore::new(dice.roll(), clock));
+        // A world with everything takes twice as long as one with floats alone.
+        let (mut has_extras, mut has_lines) = (dice.one_in(2), dice.one_in(2));
+        if bug == Some(Bug::BackfillFirst) {
+            // It takes many seeds, and floats show it as well as anything.
+            (has_extras, has_lines) = (false, false);
+        }
         let retention = dice.one_in(4).then(|| Duration::from_hours(12 * 24));
         let settings = StoreSettings {
             first_flush: Duration::from_mins(if dice.one_in(2) { 1 } else { 60 }),
@@ -111,8 +124,9 @@ impl World {
             retention,
             ..StoreSettings::default()
         };
-        let (model, tally) = Default::default();
-        Self { disk, remote, settings, model, tally, now: Cell::new(START), seed, bug, verbose }
+        let (model, files, tally) = Default::default();
+        let now = Cell::new(START);
+        Self { disk, remote, settings, has_extras, has_lines, model, files, tally, now, seed, bug, verbose }
     }
 
     pub(super) fn count(&self, what: &'static str) {
@@ -210,7 +224,7 @@ impl World {
                 self.cut_power(nth);
             }
             let life = Life::new(self, number, store, objects, clock, power_cut.is_some());
-            life.live(&mut dice).await;
+            Box::pin(life.live(&mut dice)).await;
             End::Peace
         };
         tokio::select! {
