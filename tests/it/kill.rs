@@ -29,7 +29,7 @@ use std::time::Duration;
 use quipu::runtime::{Clock, Dice, Disk, Objects, ObjectsOptions, Pools, Shutdown};
 use tokio::task::JoinHandle;
 
-use self::load::{Habit, REQUEST_ROWS, Sender, Server};
+use self::load::{Habit, REQUEST_EXTRAS, REQUEST_ROWS, Sender, Server};
 use self::logs::{Program, Shipper};
 use self::targets::Targets;
 use crate::peers::Quipu;
@@ -415,11 +415,18 @@ impl World {
         let data = self.data().display().to_string();
         let objects =
             Objects::open(&data, &ObjectsOptions::default(), &Disk::real(), &Pools::current()).await;
-        let in_files = check::rows_in_files(&objects.expect("the folder is there")).await;
+        let objects = objects.expect("the folder is there");
+        let in_files = check::rows_in_files(&objects, "samples").await;
         assert_eq!(in_files, expected.values().sum::<u64>(), "rows in files after everything was merged");
+        let requests = self.senders.iter().map(|sender| sender.stored_histograms(sender.sent()).0);
+        let extras = requests.sum::<u64>() * REQUEST_EXTRAS;
+        for table in ["histograms", "exemplars"] {
+            assert_eq!(check::rows_in_files(&objects, table).await, extras, "{table} in files");
+        }
         let (pushed, scraped) = (expected["pushed"], expected["scraped"]);
         eprintln!(
-            "{pushed} samples pushed ({resent} sent again), {scraped} scraped, {in_files} rows in files"
+            "{pushed} samples pushed ({resent} sent again), {extras} histograms and exemplars each, \
+             {scraped} scraped, {in_files} rows in files"
         );
     }
 
@@ -456,7 +463,7 @@ async fn merge_all(quipu: &Quipu) {
 
 /// Commits since the last checkpoint in the table that has most.
 fn commits_since_checkpoint(data: &Path) -> u64 {
-    let tables = ["metadata", "series", "staleness", "samples", "logs"];
+    let tables = ["metadata", "series", "staleness", "samples", "histograms", "exemplars", "logs"];
     let since = |table: &str| {
         let log = std::fs::read_dir(data.join("default").join(table).join("_delta_log")).ok()?;
         let names = log.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

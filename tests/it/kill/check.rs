@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use quipu::model::time;
+use quipu::model::{Histogram, time};
 use quipu::runtime::{Objects, Pools};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::load::{Fate, REQUEST_ROWS, Sender};
+use super::load::{Fate, REQUEST_EXTRAS, REQUEST_ROWS, Sender};
 use super::targets::{self, Stored, TARGETS, Targets};
 use crate::peers::Quipu;
 
@@ -63,26 +63,93 @@ fn series_number(labels: &Value) -> u16 {
 /// got no answer all is there or nothing, which is remembered.
 pub(super) async fn pushed(quipu: &Quipu, sender: &Sender, requests: Range<usize>) -> Option<()> {
     let fates = sender.fates(requests.clone());
-    let mut found = vec![0; requests.len()];
+    // Samples, histograms and exemplars.
+    let mut found = vec![[0; 3]; requests.len()];
     for window in sender.windows(&requests).into_iter().filter(|(_, length)| *length > 0) {
+        for at in histograms(quipu, sender, window).await? {
+            found[at - requests.start][1] += 1;
+        }
+        for at in exemplars(quipu, sender, window).await? {
+            found[at - requests.start][2] += 1;
+        }
         let selector = format!("pushed{{sender=\"{}\"}}", sender.number);
         for Series { labels, rows } in raw(quipu, &selector, window).await? {
             let series = series_number(&labels);
             for (at, value) in rows {
                 let request = sender.request_of(series, at, value).filter(|it| requests.contains(it));
                 let request = request.unwrap_or_else(|| panic!("never sent: {labels} {value} at {at}"));
-                found[request - requests.start] += 1;
+                found[request - requests.start][0] += 1;
             }
         }
     }
+    let whole = [REQUEST_ROWS, REQUEST_EXTRAS, REQUEST_EXTRAS];
     for ((request, fate), rows) in requests.zip(fates).zip(found) {
-        match (fate, rows) {
-            (Fate::Stored | Fate::Open, REQUEST_ROWS) | (Fate::Absent | Fate::Open, 0) => {}
-            other => panic!("request {request} of sender {}: {other:?} of {REQUEST_ROWS}", sender.number),
-        }
-        sender.settle(request, rows == REQUEST_ROWS);
+        let fits = match fate {
+            Fate::Stored => rows == whole,
+            Fate::Absent => rows == [0; 3],
+            Fate::Open => rows == whole || rows == [0; 3],
+        };
+        assert!(fits, "request {request} of sender {} is {fate:?}: {rows:?} of {whole:?}", sender.number);
+        sender.settle(request, rows == whole);
     }
     Some(())
+}
+
+/// The requests of the native histograms in a window, each of which is what was sent.
+async fn histograms(quipu: &Quipu, sender: &Sender, (at_ms, length_ms): (i64, i64)) -> Option<Vec<usize>> {
+    let selector = format!("spread{{sender=\"{}\"}}[{length_ms}ms]", sender.number);
+    let result = ask(quipu, &selector, at_ms).await?;
+    let mut requests = Vec::new();
+    let mut before = i64::MIN;
+    for point in result[0]["histograms"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let at = time::seconds_to_ms(point[0].as_f64().expect("a time"));
+        assert!(before < at, "{selector}: a histogram is there twice: {point}");
+        before = at;
+        let (request, column) = sender.place_of(at).unwrap_or_else(|| panic!("never sent: {point}"));
+        assert_eq!(point[1], shown(&sender.histogram(request, column)), "a histogram of request {request}");
+        requests.push(request);
+    }
+    Some(requests)
+}
+
+/// A histogram of a sender as Prometheus' JSON shows it: buckets of schema 0, empty ones left out.
+fn shown(histogram: &Histogram) -> Value {
+    let [first, _, last] = histogram.positive[..] else { panic!("a sender's histograms have three buckets") };
+    let zero = histogram.zero_threshold.to_string();
+    json!({
+        "count": histogram.count.to_string(),
+        "sum": histogram.sum.to_string(),
+        "buckets": [
+            [3, format!("-{zero}"), zero, histogram.zero_count.to_string()],
+            [0, "0.5", "1", first.to_string()],
+            [0, "4", "8", last.to_string()],
+        ],
+    })
+}
+
+/// The requests of the exemplars in a window, each of which is what was sent.
+async fn exemplars(quipu: &Quipu, sender: &Sender, (at_ms, length_ms): (i64, i64)) -> Option<Vec<usize>> {
+    let query = format!("pushed{{sender=\"{}\"}}", sender.number);
+    let [from, to] = [at_ms - length_ms + 1, at_ms].map(|ms| time::ms_to_seconds(ms).to_string());
+    let request = quipu.client.get(format!("{}/api/v1/query_exemplars", quipu.http));
+    let answer = request.query(&[("query", &query), ("start", &from), ("end", &to)]).send().await.ok()?;
+    let text = answer.text().await.ok()?;
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{query}: {e}: {text}"));
+    assert_eq!(answer["status"], "success", "{query}: {text}");
+    let mut requests = Vec::new();
+    for series in answer["data"].as_array().expect("a list of series") {
+        assert_eq!(series["seriesLabels"]["n"], "0", "exemplars of another series: {series}");
+        for found in series["exemplars"].as_array().expect("a list of exemplars") {
+            let at = time::seconds_to_ms(found["timestamp"].as_f64().expect("a time"));
+            let (request, column) = sender.place_of(at).unwrap_or_else(|| panic!("never sent: {found}"));
+            let sent = sender.exemplar(request, column);
+            let value = found["value"].as_str().and_then(|text| text.parse().ok()).map(f64::to_bits);
+            let trace = (found["labels"]["trace_id"].as_str(), sent.labels.get("trace_id"));
+            assert!(value == Some(sent.value.to_bits()) && trace.0 == trace.1, "{found} and not {sent:?}");
+            requests.push(request);
+        }
+    }
+    Some(requests)
 }
 
 /// The first `requests` requests of a sender in one number. No two samples have one value, so that the sum tells
@@ -95,6 +162,13 @@ pub(super) async fn pushed_total(quipu: &Quipu, sender: &Sender, requests: usize
     }
     let (_, sum) = sender.stored(requests);
     assert_eq!(found.to_bits(), sum.to_bits(), "sender {}, {requests} requests: {found}", sender.number);
+    let mut found = 0.0;
+    for (at, length) in sender.windows(&(0..requests)).into_iter().filter(|(_, length)| *length > 0) {
+        let selector = format!("spread{{sender=\"{}\"}}[{length}ms]", sender.number);
+        found += number(quipu, &format!("histogram_count(sum(sum_over_time({selector})))"), at).await?;
+    }
+    let (_, sum) = sender.stored_histograms(requests);
+    assert_eq!(found.to_bits(), sum.to_bits(), "sender {}: observations, {requests} requests", sender.number);
     Some(())
 }
 
@@ -192,10 +266,10 @@ pub(super) async fn sql(quipu: &Quipu) -> BTreeMap<String, u64> {
     counts
 }
 
-/// Rows of the live files of the table `samples`, as its log tells.
-pub(super) async fn rows_in_files(objects: &Objects) -> u64 {
+/// Rows of the live files of a table, as its log tells.
+pub(super) async fn rows_in_files(objects: &Objects, table: &str) -> u64 {
     let mut live = BTreeMap::new();
-    for entry in objects.list("default/samples/_delta_log").await.expect("the log can be listed") {
+    for entry in objects.list(&format!("default/{table}/_delta_log")).await.expect("the log can be listed") {
         if entry.path.rsplit_once('.').is_none_or(|(_, extension)| extension != "json") {
             continue;
         }

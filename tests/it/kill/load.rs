@@ -1,15 +1,16 @@
 //! Remote-write senders that remember what they sent and how it was answered.
 //!
-//! Request `b` of a sender carries [`COLUMNS`] samples of each of [`SERIES`] series. Time and value of a sample
-//! are functions of sender, series, request and column: whatever comes back says which request it came from, or
-//! that it was never sent.
+//! Request `b` of a sender carries [`COLUMNS`] samples of each of [`SERIES`] series, as many native histograms of one
+//! more series, and as many exemplars. Time and value of each are functions of sender, series, request and column:
+//! whatever comes back says which request it came from, or that it was never sent.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use quipu::model::{Exemplar, Histogram, Labels, Span};
 use quipu::runtime::{Clock, Shutdown};
-use quipu::wire::remote_write::{SeriesToWrite, encode};
+use quipu::wire::remote_write::{RichSeries, encode_rich};
 
 use crate::peers::{Quipu, write_request};
 
@@ -19,6 +20,8 @@ const SERIES: u16 = 40;
 const COLUMNS: u16 = 10;
 /// Samples of one request.
 pub(super) const REQUEST_ROWS: u64 = 400;
+/// Native histograms of one request, and exemplars.
+pub(super) const REQUEST_EXTRAS: u64 = 10;
 /// How far back the last column of a request lies where a sender writes old samples, too.
 const BACK_MS: i64 = 9 * 24 * 3_600_000;
 /// A client does not wait longer for an answer.
@@ -111,13 +114,43 @@ impl Sender {
 
     /// The request that a sample came from; `None` when it was never sent.
     pub(super) fn request_of(&self, series: u16, timestamp: i64, value: f64) -> Option<usize> {
+        let (request, column) = self.place_of(timestamp).filter(|_| series < SERIES)?;
+        (self.row(series, request, column).1.to_bits() == value.to_bits()).then_some(request)
+    }
+
+    /// The request and the column of a time; `None` when nothing was sent with it.
+    pub(super) fn place_of(&self, timestamp: i64) -> Option<(usize, u16)> {
         let position = timestamp - self.base_ms;
         let position = if position < 0 { position + BACK_MS } else { position };
         let request = usize::try_from(position.div_euclid(i64::from(COLUMNS))).ok()?;
         let column = u16::try_from(position.rem_euclid(i64::from(COLUMNS))).ok()?;
-        let known = series < SERIES && request < self.sent();
-        let (at, expected) = self.row(series, request, column);
-        (known && at == timestamp && expected.to_bits() == value.to_bits()).then_some(request)
+        let known = request < self.sent() && self.row(0, request, column).0 == timestamp;
+        known.then_some((request, column))
+    }
+
+    /// One native histogram: every third request counts in floats.
+    pub(super) fn histogram(&self, request: usize, column: u16) -> Histogram {
+        let number = f64::from(u32::try_from(request).expect("few requests")) + f64::from(column);
+        let is_float = request % 3 == 2;
+        let positive = vec![number + if is_float { 0.5 } else { 1.0 }, 0.0, f64::from(self.number) + 2.0];
+        Histogram {
+            is_float,
+            zero_threshold: 0.001,
+            zero_count: 3.0,
+            count: positive.iter().sum::<f64>() + 3.0,
+            sum: self.row(SERIES, request, column).1,
+            positive_spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }],
+            positive,
+            ..Histogram::default()
+        }
+    }
+
+    /// One exemplar of the first series.
+    pub(super) fn exemplar(&self, request: usize, column: u16) -> Exemplar {
+        let (timestamp, value) = self.row(0, request, column);
+        let trace = format!("{}-{request}-{column}", self.number);
+        let labels = Labels::from_pairs([("trace_id", trace.as_str())]).expect("good labels");
+        Exemplar { timestamp, value, labels }
     }
 
     fn body(&self, request: usize) -> Vec<u8> {
@@ -126,9 +159,20 @@ impl Sender {
         let labels: Vec<_> = self.names.iter().map(|n| labels(n.as_str())).collect();
         let rows = |n| (0..COLUMNS).map(|column| self.row(n, request, column)).collect();
         let rows: Vec<Vec<(i64, f64)>> = (0..SERIES).map(rows).collect();
-        let series: Vec<_> =
-            labels.iter().zip(&rows).map(|(labels, samples)| SeriesToWrite { labels, samples }).collect();
-        encode(&series, &[]).expect("the body can be encoded")
+        let floats = |(labels, samples)| RichSeries { labels, samples, ..RichSeries::default() };
+        let mut series: Vec<RichSeries<'_>> = labels
+            .iter()
+            .map(|labels| &labels[..])
+            .zip(rows.iter().map(|rows| &rows[..]))
+            .map(floats)
+            .collect();
+        let exemplars: Vec<Exemplar> = (0..COLUMNS).map(|column| self.exemplar(request, column)).collect();
+        series[0].exemplars = &exemplars;
+        let histogram = |column| (self.row(0, request, column).0, self.histogram(request, column));
+        let histograms: Vec<(i64, Histogram)> = (0..COLUMNS).map(histogram).collect();
+        let labels = [("__name__", "spread"), ("sender", number.as_str())];
+        series.push(RichSeries { labels: &labels, histograms: &histograms, ..RichSeries::default() });
+        encode_rich(&series, &[]).expect("the body can be encoded")
     }
 
     /// How many requests were sent so far.
@@ -168,6 +212,16 @@ impl Sender {
             }
         }
         (rows, sum)
+    }
+
+    /// Requests that are stored of the first `requests`, and the observations in their histograms.
+    pub(super) fn stored_histograms(&self, requests: usize) -> (u64, f64) {
+        let fates = self.fates(0..requests);
+        let stored = (0..requests).filter(|request| fates[*request] == Fate::Stored);
+        stored.fold((0, 0.0), |(count, sum), request| {
+            let of_request = (0..COLUMNS).map(|column| self.histogram(request, column).count);
+            (count + 1, sum + of_request.sum::<f64>())
+        })
     }
 
     /// Where in time the samples of some requests lie: ends, and lengths of ranges open on the left, ms.

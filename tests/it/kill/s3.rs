@@ -97,7 +97,7 @@ impl Stage {
             ..ObjectsOptions::default()
         };
         let objects = Objects::open(STORAGE, &options, &Disk::real(), &Pools::current()).await;
-        check::rows_in_files(&objects.expect("good options")).await
+        check::rows_in_files(&objects.expect("good options"), "samples").await
     }
 }
 
