@@ -34,7 +34,8 @@ const STEP_MS: i64 = 5_000;
 const PROTOBUF: &str =
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
-const SCRAPERS: [&str; 2] = ["quipu", "prometheus"];
+/// Each shows itself twice: the second time with classic histograms converted.
+const SCRAPERS: [&str; 4] = ["quipu", "prometheus", "quipu-converted", "prometheus-converted"];
 
 /// The recorded pages behind one port, and how many each scraper was shown.
 struct Pages {
@@ -158,12 +159,17 @@ fn config(pages: &str, scraper: &str, target: &str, native: &str) -> String {
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n\
          - job_name: frozen\n  metrics_path: /{scraper}\n  always_scrape_classic_histograms: true\n{native}\
         \x20 static_configs: [{{targets: ['{pages}']}}]\n\
+         - job_name: converted\n  metrics_path: /{scraper}-converted\n  convert_classic_histograms_to_nhcb: true\n{native}\
+        \x20 static_configs: [{{targets: ['{pages}']}}]\n\
          - job_name: live\n{native}  static_configs: [{{targets: ['{target}']}}]\n"
     )
 }
 
-const EXPRESSIONS: [&str; 26] = [
+const EXPRESSIONS: [&str; 29] = [
     "{job=\"frozen\"}",
+    "{job=\"converted\",__name__=~\".+\"}",
+    "count by (__name__) ({job=\"converted\",__name__=~\"prometheus_(tsdb|sd|rule).*\"})",
+    "increase(prometheus_http_response_size_bytes{job=\"converted\"}[30s])",
     "X",
     "prometheus_http_response_size_bytes",
     "histogram_count(X)",
