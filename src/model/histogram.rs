@@ -11,6 +11,9 @@ pub const CUSTOM_BUCKETS: i8 = -53;
 /// The schema numbers of exponential buckets.
 pub const EXPONENTIAL_SCHEMAS: std::ops::RangeInclusive<i8> = -4..=8;
 
+/// 2^63: counts from here on are no integers of 64 signed bits.
+pub const INTEGERS_END: f64 = f64::from_bits(0x43E0_0000_0000_0000);
+
 /// The most buckets and spans of one histogram, on each side. Clients make 160; this bounds what a sender may ask for.
 pub const MAX_BUCKETS: usize = 1 << 16;
 

@@ -19,7 +19,8 @@ pub use float::{
     push_openmetrics_float,
 };
 pub use histogram::{
-    CUSTOM_BUCKETS, EXPONENTIAL_SCHEMAS, Histogram, MAX_BUCKETS, ResetHint, Span, coarser_bucket,
+    CUSTOM_BUCKETS, EXPONENTIAL_SCHEMAS, Histogram, INTEGERS_END, MAX_BUCKETS, ResetHint, Span,
+    coarser_bucket,
 };
 pub use labels::{Labels, LabelsIter, LabelsRef, METRIC_NAME, NAME_END, VALUE_END, push_pair};
 pub use log::{FilePosition, LogBatch, LogLine};

@@ -2,10 +2,9 @@
 //! bucket before (integers) or as they are (floats). Numbers come packed or one by one. It checks no sums:
 //! [`crate::model::Histogram::check`] does.
 
-use super::protobuf::{Fields, Malformed, Value};
+use super::protobuf::{Fields, Malformed, Value, WRONG_TYPE};
 use crate::model::{MAX_BUCKETS, Span};
 
-const WRONG_TYPE: Malformed = Malformed("a field has another type than it should");
 const TOO_MANY: Malformed = Malformed("a histogram has too many buckets");
 
 /// One side of a histogram while its fields go by.

@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 
 use super::bits::{Bits, Changing};
-use crate::model::{CUSTOM_BUCKETS, Histogram, ResetHint, Span};
+use crate::model::{CUSTOM_BUCKETS, Histogram, INTEGERS_END, ResetHint, Span};
 
 /// Histograms of a full chunk.
 const CHUNK_HISTOGRAMS: usize = 120;
@@ -97,7 +97,13 @@ impl Side {
             match spans.last_mut() {
                 Some(span) if *index == next => span.length += 1,
                 _ => {
-                    let offset = i32::try_from(index - next).expect("spans of a checked histogram fit");
+                    let mut gap = index - next;
+                    // Two histograms may lie further apart than one span tells.
+                    while gap > i64::from(i32::MAX) {
+                        spans.push(Span { offset: i32::MAX, length: 0 });
+                        gap -= i64::from(i32::MAX);
+                    }
+                    let offset = i32::try_from(gap).expect("no bucket is below the first one's 32 bits");
                     spans.push(Span { offset, length: 1 });
                 }
             }
@@ -127,7 +133,8 @@ fn chunk(histograms: &[(i64, &Histogram)]) -> Option<Chunk> {
             negative.counts((&histogram.negative_spans, &histogram.negative)),
         ]
     };
-    if first.is_float {
+    let is_float = first.is_float || all().any(|histogram| histogram.count >= INTEGERS_END);
+    if is_float {
         put_floats(&mut out, histograms, buckets);
     } else {
         put_integers(&mut out, histograms, buckets);
@@ -139,7 +146,7 @@ fn chunk(histograms: &[(i64, &Histogram)]) -> Option<Chunk> {
         ResetHint::Reset => 0b1000_0000,
         ResetHint::Gauge => 0b1100_0000,
     };
-    let encoding = if first.is_float { 3 } else { 2 };
+    let encoding = if is_float { 3 } else { 2 };
     Some(Chunk { times: (*first_ms, *last_ms), encoding, bytes: out.bytes })
 }
 
@@ -265,7 +272,7 @@ fn put_floats(out: &mut Bits, all: &[(i64, &Histogram)], buckets: impl Fn(&Histo
 }
 
 /// A count of an integer histogram, or thousandths.
-#[expect(clippy::cast_possible_truncation, reason = "whole numbers below 2^63")]
+#[expect(clippy::cast_possible_truncation, reason = "below INTEGERS_END, as the chunk was asked")]
 fn whole(count: f64) -> i64 {
     count as i64
 }

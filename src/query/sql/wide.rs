@@ -179,11 +179,14 @@ impl HistogramRows {
 fn exemplars(snapshot: Snapshot, schema: SchemaRef, pushed: Pushed) -> Batches {
     let found = async move {
         let all = snapshot.exemplars(pushed.matchers, pushed.from, pushed.to).await.map_err(external)?;
-        let batches = all.into_iter().map(move |series| {
-            let times: Vec<i64> = series.exemplars.iter().map(|one| one.timestamp).collect();
-            let mut arrays = head(&series.key, &times);
-            arrays.extend(exemplar_columns(&series.exemplars));
-            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
+        let batches = all.into_iter().flat_map(move |series| {
+            let batch = |rows: &[Exemplar]| {
+                let times: Vec<i64> = rows.iter().map(|one| one.timestamp).collect();
+                let mut arrays = head(&series.key, &times);
+                arrays.extend(exemplar_columns(rows));
+                Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
+            };
+            series.exemplars.chunks(BATCH_ROWS).map(batch).collect::<Vec<_>>()
         });
         Ok::<_, DataFusionError>(stream::iter(batches))
     };

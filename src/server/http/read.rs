@@ -18,7 +18,7 @@ use super::reply::{text_error, text_from};
 use super::{Door, Rooms};
 use crate::error::{Error, Kind, Result};
 use crate::model::{MatchOp, Matcher};
-use crate::store::Selection;
+use crate::store::{Selection, SeriesRows};
 use crate::wire::Limits;
 use crate::wire::remote_read::{
     ReadQuery, ReadRequest, ResponseType, SamplesResponse, encode_chunks, push_frames,
@@ -31,10 +31,13 @@ const BODY_BYTES: usize = 32 << 20;
 pub(super) const AT_ONCE: usize = 10;
 /// Samples of an answer that is one message: it stands in memory twice, as bytes and packed.
 const MAX_SAMPLES: u64 = 5_000_000;
+/// What a float and its time take: a histogram counts as so many samples.
+const SAMPLE_BYTES: usize = 16;
 /// Bytes of a frame: Prometheus' default.
 const FRAME_BYTES: usize = 1 << 20;
-/// Samples whose chunks wait for their place in the order of labels: about 40 MiB of the worst.
-const WINDOW_SAMPLES: u64 = 4_000_000;
+/// Samples whose chunks wait for their place in the order of labels: about 10 MiB of floats, a few hundred where all are
+/// histograms of 160 buckets.
+const WINDOW_SAMPLES: u64 = 1_000_000;
 
 /// POST.
 pub(super) async fn read(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -119,7 +122,8 @@ async fn samples(selections: Vec<Arc<Selection>>, external: &External) -> Result
         let mut reader = selection.scan(0..selection.series().len())?;
         while let Some(rows) = reader.next().await? {
             let rows_here = rows.timestamps.len() + rows.stale_at.len() + rows.histogram_times.len();
-            count += u64::try_from(rows_here).unwrap_or(u64::MAX);
+            let floats = rows.timestamps.len() + rows.stale_at.len();
+            count += u64::try_from(floats + weight(&rows) / SAMPLE_BYTES).unwrap_or(u64::MAX);
             if count > MAX_SAMPLES {
                 let text = format!("exceeded sample limit ({MAX_SAMPLES})");
                 return Err(Error::new(Kind::Limit, text));
@@ -132,6 +136,11 @@ async fn samples(selections: Vec<Arc<Selection>>, external: &External) -> Result
         response.end_query();
     }
     response.finish()
+}
+
+/// Bytes of a series' histograms.
+fn weight(rows: &SeriesRows<'_>) -> usize {
+    rows.histograms.iter().map(|histogram| histogram.weight()).sum()
 }
 
 /// Series in the order of their labels: readers merge what they get with what they have.

@@ -4,10 +4,12 @@
 //! until something else comes, and stored as one sample of the family's name. What does not add up is left out, as
 //! Prometheus does. Source: prometheus `model/textparse/nhcbparse.go`, `util/convertnhcb`.
 
+use std::cmp::Ordering;
+
 use super::families::Said;
 use super::round::Reading;
 use crate::error::Result;
-use crate::model::{CUSTOM_BUCKETS, Histogram, MetricType, Span};
+use crate::model::{CUSTOM_BUCKETS, Histogram, INTEGERS_END, MetricType, Span};
 use crate::wire::Limits;
 use crate::wire::exposition::protobuf::{HistogramLine, OwnedExemplar};
 use crate::wire::exposition::{Event, LabelScratch, NameEscaping, SampleLine, push_series};
@@ -180,10 +182,12 @@ impl Buckets {
             cumulative.push((f64::INFINITY, count));
         }
         let all = cumulative.last().map_or(0.0, |(_, count)| *count);
-        if self.is_wrong || all.total_cmp(&count).is_ne() {
+        // NaN is no count and equal to none.
+        if self.is_wrong || all.partial_cmp(&count) != Some(Ordering::Equal) {
             return None;
         }
-        let is_float = cumulative.iter().any(|(_, count)| count.fract() != 0.0);
+        let is_integer = |count: f64| count.fract() == 0.0 && count < INTEGERS_END;
+        let is_float = !cumulative.iter().all(|(_, count)| is_integer(*count));
         let mut histogram = Histogram {
             schema: CUSTOM_BUCKETS,
             is_float,
@@ -256,5 +260,7 @@ mod tests {
         assert_eq!(histogram(&[(1.0, -1.0)], None), None, "negative");
         assert_eq!(histogram(&[(1.0, 1.0)], Some(-1.0)), None, "negative");
         assert_eq!(histogram(&[(inf, 3.0)], Some(4.0)), None, "another count");
+        assert_eq!(histogram(&[(inf, f64::NAN)], Some(f64::NAN)), None, "no count");
+        assert!(histogram(&[(inf, 1e19)], None).is_some_and(|h| h.is_float), "too many for an integer");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::selection::{RankedFile, Tombstone, file_key, masks};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::{Exemplar, Matcher, SeriesKey};
 use crate::store::block::{BlockFile, Column, FileRun, Page, PageDecoder};
 use crate::store::buffer::{ExemplarRun, tidy};
@@ -31,16 +31,25 @@ pub(in crate::store) struct ExemplarInput {
     pub(in crate::store) tombstones: Vec<Tombstone>,
 }
 
+/// Exemplars of one question: all stand in memory until they are sorted.
+const MAX_EXEMPLARS: usize = 4_000_000;
+
 /// The exemplars in the range, series in the order of metric and labels.
 ///
 /// # Errors
-/// `Corrupt` naming a file; what the object store says.
+/// `Corrupt` naming a file; what the object store says; `Limit` for too many.
 pub(in crate::store) async fn exemplars(input: ExemplarInput) -> Result<Vec<SeriesExemplars>> {
     let mut found: BTreeMap<SeriesKey, Vec<Exemplar>> = BTreeMap::new();
     let mut decoder = PageDecoder::new()?;
+    let mut count = 0;
     for ranked in &input.files {
         for run in ranked.file.lookup(&input.matchers, input.from, input.to).await? {
             let rows = read_run(&ranked.file, &run, &mut decoder).await?;
+            count += rows.len();
+            if count > MAX_EXEMPLARS {
+                let text = "too many exemplars; name a metric or a shorter time";
+                return Err(Error::new(Kind::Limit, text).with("limit", MAX_EXEMPLARS));
+            }
             found.entry(file_key(&run)).or_default().extend(rows);
         }
     }

@@ -252,3 +252,23 @@ fn a_chunk_ends_where_the_next_histogram_does_not_fit() {
     assert!(chunks(std::iter::empty()).is_empty());
     assert_eq!(chunks((0..250).map(|time| (time, &first))).len(), 3, "120 a chunk");
 }
+
+#[test]
+fn buckets_far_apart_and_huge_counts_are_told() {
+    let far = |offset: i32| Histogram {
+        is_float: true,
+        reset_hint: ResetHint::Gauge,
+        count: 1.0,
+        positive_spans: vec![Span { offset, length: 1 }],
+        positive: vec![1.0],
+        ..Histogram::default()
+    };
+    let (low, high) = (far(i32::MIN), far(i32::MAX));
+    let made = chunks([(1, &low), (2, &high)].into_iter());
+    let spans = &read(&made[0])[0].1.positive_spans;
+    let reach: i64 = spans.iter().map(|span| i64::from(span.offset) + i64::from(span.length)).sum();
+    assert_eq!((made.len(), reach), (1, i64::from(i32::MAX) + 1));
+    let huge = Histogram { count: 1e19, zero_count: 1e19, ..Histogram::default() };
+    let made = chunks(std::iter::once((1, &huge)));
+    assert_eq!((made[0].encoding, read(&made[0])[0].1.count), (3, 1e19));
+}

@@ -55,7 +55,12 @@ impl Histograms {
         let is_mean = self.is_mean;
         for (step, histogram) in cells {
             match self.slot(group, *step as usize) {
-                Some(own) => own.add(histogram, note),
+                Some(own) => {
+                    let before = own.bytes();
+                    own.add(histogram, note);
+                    let after = own.bytes();
+                    self.bytes = (self.bytes + after).saturating_sub(before);
+                }
                 slot => {
                     let sum = slot.insert(Box::new(Sum::of(histogram, is_mean)));
                     self.bytes += sum.bytes();

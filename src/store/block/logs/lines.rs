@@ -51,11 +51,15 @@ impl LinePage<'_> {
     }
 }
 
+/// What all pages of a row group may unpack to: it ends with the line that passes 64 MiB.
+const GROUP_RAW_LIMIT: usize = 512 << 20;
+
 /// Some pages of a row group, fetched.
 #[derive(Debug)]
 pub(crate) struct LinePages {
     file: Arc<LogFile>,
     pages: std::vec::IntoIter<(Range<u32>, Bytes)>,
+    unpacked: usize,
 }
 
 impl LinePages {
@@ -78,7 +82,7 @@ impl LinePages {
         let (lines, places): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
         let bytes = file.fetch(&places).await?;
         let pages: Vec<_> = lines.into_iter().zip(bytes).collect();
-        Ok(Self { file: Arc::clone(file), pages: pages.into_iter() })
+        Ok(Self { file: Arc::clone(file), pages: pages.into_iter(), unpacked: 0 })
     }
 
     /// The next page.
@@ -87,7 +91,12 @@ impl LinePages {
     /// `Corrupt` naming the file.
     pub(crate) fn next<'a>(&mut self, decoder: &'a mut LineDecoder) -> Option<Result<LinePage<'a>>> {
         let (rows, bytes) = self.pages.next()?;
-        Some(decoder.unpack(rows, &bytes).map_err(|e| e.with("file", self.file.path())))
+        let page = decoder.unpack(rows, &bytes).and_then(|page| {
+            self.unpacked += page.text.len();
+            let fits = self.unpacked <= GROUP_RAW_LIMIT;
+            if fits { Ok(page) } else { Err(damaged("a row group has more text than any that is written")) }
+        });
+        Some(page.map_err(|e| e.with("file", self.file.path())))
     }
 }
 
