@@ -29,7 +29,8 @@ impl Histograms {
         self.before = None;
     }
 
-    /// The last one in front of the range, unless it lies in a file that the range does not touch.
+    /// The last one in front of the range that the parts of the range know: none, or an older one, where the last one
+    /// lies in a file that the range does not touch. Only warnings depend on it.
     pub(super) fn before(&self) -> Option<&Arc<Histogram>> {
         self.before.as_ref().map(|(_, histogram)| histogram)
     }
