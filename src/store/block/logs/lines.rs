@@ -13,9 +13,6 @@ use crate::store::block::decode::delta_binary_packed;
 use crate::store::block::format::{Input, damaged};
 use crate::store::block::page::read_header;
 
-/// What a hostile page header may ask for: a page holds lines of a mebibyte and ends soon after one.
-const PAGE_RAW_LIMIT: usize = 64 << 20;
-
 /// Unpacks pages of lines; keeps its decompression context and buffers.
 pub(crate) struct LineDecoder {
     zstd: zstd::bulk::Decompressor<'static>,
@@ -51,7 +48,7 @@ impl LinePage<'_> {
     }
 }
 
-/// What all pages of a row group may unpack to: it ends with the line that passes 64 MiB.
+/// What hostile page headers may ask for, one or all of a row group: it ends with the line that passes 64 MiB.
 const GROUP_RAW_LIMIT: usize = 512 << 20;
 
 /// Some pages of a row group, fetched.
@@ -111,7 +108,7 @@ impl LineDecoder {
         let fits = head.kind == PageType::DATA_PAGE
             && head.encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY
             && head.values == count
-            && head.raw <= PAGE_RAW_LIMIT;
+            && head.raw <= GROUP_RAW_LIMIT;
         if !fits {
             return Err(damaged("a page of log lines is of another kind than its column"));
         }
