@@ -25,6 +25,17 @@ impl Bench {
         Self { objects: Objects::memory(), disk: Disk::simulated(1, clock), clock }
     }
 
+    /// Files that other programs read, in a new folder of `target`.
+    async fn in_target(folder: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(folder);
+        if root.exists() {
+            std::fs::remove_dir_all(&root).unwrap();
+        }
+        let (options, disk) = (crate::runtime::ObjectsOptions::default(), Disk::real());
+        let objects = Objects::open(&root.display().to_string(), &options, &disk, &Pools::inline()).await;
+        Self { objects: objects.unwrap(), ..Self::new() }
+    }
+
     async fn open(&self) -> Store {
         let ground = StoreGround {
             objects: self.objects.clone(),

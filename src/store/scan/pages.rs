@@ -31,6 +31,15 @@ pub(super) fn histograms_between(run: &FileRun, from: i64, to: i64) -> Range<u64
     if rows.is_empty() { rows } else { rows.start.saturating_sub(1).max(run.rows().start)..rows.end }
 }
 
+/// The rows of a run that are loaded for a range.
+pub(super) fn rows_to_load(file: &BlockFile, run: &FileRun, from: i64, to: i64) -> Range<u64> {
+    if file.sort() == RowSort::Samples {
+        rows_between(run, from, to)
+    } else {
+        histograms_between(run, from, to)
+    }
+}
+
 /// Pages in use.
 #[derive(Debug)]
 pub(super) struct PageSet {
@@ -84,8 +93,7 @@ impl PageSet {
             (Column::Start, floats && self.with_starts && run.has_starts()),
             (Column::Histogram, !floats),
         ];
-        let rows = if floats { rows_between } else { histograms_between }(run, range.0, range.1);
-        for part in file.page_parts(rows) {
+        for part in file.page_parts(rows_to_load(file, run, range.0, range.1)) {
             for (column, needed) in columns {
                 if needed {
                     pages.insert((column, part.page));

@@ -244,11 +244,14 @@ impl Selection {
     /// The pages of a part, by file and page.
     pub(super) fn page_ids(&self, source: &Source) -> impl Iterator<Item = (usize, (u32, u32))> {
         let file = match source {
-            Source::File(file, run) => Some((*file, super::pages::rows_between(run, self.from, self.to))),
+            Source::File(at, run) => Some((*at, run)),
             Source::Layer(..) => None,
         };
-        file.into_iter()
-            .flat_map(|(file, rows)| self.files[file].page_parts(rows).map(move |part| (file, part.page)))
+        file.into_iter().flat_map(|(at, run)| {
+            let file = &self.files[at];
+            let rows = super::pages::rows_to_load(file, run, self.from, self.to);
+            file.page_parts(rows).map(move |part| (at, part.page))
+        })
     }
 
     /// The times that are deleted of a series.

@@ -243,14 +243,7 @@ async fn stale_handles_of_every_sort_are_named() {
 #[tokio::test]
 #[ignore = "writes target/histograms-interop for tests/e2e/delta_readers.sh"]
 async fn write_histograms_for_other_readers() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/histograms-interop");
-    if root.exists() {
-        std::fs::remove_dir_all(&root).unwrap();
-    }
-    let (disk, pools) = (Disk::real(), Pools::inline());
-    let options = crate::runtime::ObjectsOptions::default();
-    let objects = Objects::open(&root.display().to_string(), &options, &disk, &pools).await.unwrap();
-    let bench = Bench { objects, disk: Disk::simulated(1, Clock::manual(NOW)), clock: Clock::manual(NOW) };
+    let bench = Bench::in_target("histograms-interop").await;
     let store = bench.open().await;
     let tenant = Tenant::default();
     for (at, job) in (0_u32..).zip(["api", "web"]) {

@@ -203,14 +203,7 @@ async fn what_cannot_be_stored_is_refused_whole() {
 #[tokio::test]
 #[ignore = "writes target/logs-interop for tests/e2e/delta_readers.sh"]
 async fn write_logs_for_other_readers() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/logs-interop");
-    if root.exists() {
-        std::fs::remove_dir_all(&root).unwrap();
-    }
-    let (disk, pools) = (Disk::real(), Pools::inline());
-    let options = crate::runtime::ObjectsOptions::default();
-    let objects = Objects::open(&root.display().to_string(), &options, &disk, &pools).await.unwrap();
-    let bench = Bench { objects, disk: Disk::simulated(1, Clock::manual(NOW)), clock: Clock::manual(NOW) };
+    let bench = Bench::in_target("logs-interop").await;
     let store = bench.open().await;
     // The second file has a label that the first one lacks.
     for (flush, extra) in [("1", ""), ("2", "eu")] {

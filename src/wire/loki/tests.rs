@@ -220,31 +220,3 @@ fn a_line_costs_no_allocation() -> Result<()> {
     assert!(counted.count_total < 500, "{} allocations", counted.count_total);
     Ok(())
 }
-
-/// How fast the codecs are: `cargo test --release -- --ignored --nocapture loki_speed`.
-#[test]
-#[ignore = "a measurement, not a test"]
-fn loki_speed() -> Result<()> {
-    const LINES: usize = 50_000;
-    let line = r#"10.0.3.7 - - [21/Nov/2026:20:00:00 +0000] "GET /api/v1/items/4711?page=3 HTTP/1.1" 200 5316 "-" "curl/8""#;
-    let entries = vec![EntryToWrite { timestamp: AT, line: line.as_bytes(), metadata: &[] }; LINES];
-    let packed = encode(&[StreamToWrite { labels: "{a=\"b\"}", entries: &entries }])?;
-    let value = serde_json::json!([AT.to_string(), line]).to_string() + ",";
-    let values = value.repeat(LINES);
-    let text =
-        format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":[{}]}}]}}"#, values.trim_end_matches(','));
-    let rules = LogRules::default();
-    let clock = crate::runtime::Clock::real();
-    for (name, run) in [
-        ("protobuf", &(|| protobuf(&packed, &rules)) as &dyn Fn() -> Result<Taken>),
-        ("json", &|| json(text.as_bytes(), &rules)),
-    ] {
-        let begun = clock.monotonic();
-        for _ in 0..10 {
-            assert_eq!(run()?.batch.len(), LINES);
-        }
-        let took = clock.monotonic().saturating_sub(begun);
-        println!("{name}: {took:?} for {} lines", 10 * LINES);
-    }
-    Ok(())
-}

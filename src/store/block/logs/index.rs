@@ -10,11 +10,9 @@ use crate::model::Labels;
 use crate::store::block::format::{Extent, damaged};
 
 const MAGIC: [u8; 8] = *b"QUIPULOG";
-const VERSION: u16 = 1;
-/// Magic, version, flags, length unpacked.
+const VERSION: u16 = 2;
+/// Magic, version, 0, length unpacked.
 const HEAD: usize = 16;
-/// The row groups tell where their filters of identifiers lie.
-const FILTERS: u16 = 1;
 /// What a hostile file may ask for.
 const RAW_LIMIT: usize = 1 << 30;
 
@@ -47,8 +45,8 @@ pub(super) struct GroupIndex {
     pub(super) segments: Vec<Segment>,
     /// Where its tokens lie; offsets count from the start of the file.
     pub(super) tokens: Extent,
-    /// Where the bloom filters of the [`Identifier`]s lie, without any where no line has one. `None`: not known.
-    pub(super) filters: Option<[Extent; 2]>,
+    /// Where the bloom filters of the [`Identifier`]s lie, without any where no line has one.
+    pub(super) filters: [Extent; 2],
 }
 
 /// A column of bytes that names few lines.
@@ -78,7 +76,6 @@ impl LogIndex {
     /// The stored bytes.
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
         let mut raw = Vec::new();
-        let has_filters = self.groups.iter().all(|group| group.filters.is_some());
         push_u32(&mut raw, self.streams.len())?;
         for labels in &self.streams {
             push_u32(&mut raw, labels.as_bytes().len())?;
@@ -86,8 +83,7 @@ impl LogIndex {
         }
         push_u32(&mut raw, self.groups.len())?;
         for group in &self.groups {
-            let filters = group.filters.iter().flatten().filter(|_| has_filters);
-            for part in std::iter::once(&group.tokens).chain(filters) {
+            for part in std::iter::once(&group.tokens).chain(&group.filters) {
                 raw.extend_from_slice(&part.offset.to_le_bytes());
                 raw.extend_from_slice(&part.length.to_le_bytes());
                 raw.extend_from_slice(&part.crc.to_le_bytes());
@@ -105,7 +101,7 @@ impl LogIndex {
         let mut out = Vec::with_capacity(HEAD + packed.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&if has_filters { FILTERS } else { 0 }.to_le_bytes());
+        out.extend_from_slice(&[0, 0]);
         push_u32(&mut out, raw.len())?;
         out.extend_from_slice(&packed);
         Ok(out)
@@ -126,10 +122,6 @@ impl LogIndex {
                 Error::unsupported("an index of log lines of another version").with("version", version)
             );
         }
-        let flags = u16::from_le_bytes([head[10], head[11]]);
-        if flags & !FILTERS != 0 {
-            return Err(Error::unsupported("an index of log lines with unknown flags").with("flags", flags));
-        }
         let raw_len = u32::from_le_bytes([head[12], head[13], head[14], head[15]]) as usize;
         if raw_len > RAW_LIMIT {
             return Err(damaged("the index of log lines asks for too much").with("bytes", raw_len));
@@ -144,7 +136,7 @@ impl LogIndex {
         }
         let mut groups = Vec::new();
         for _ in 0..read.u32()? {
-            groups.push(read.group(streams.len(), flags & FILTERS != 0)?);
+            groups.push(read.group(streams.len())?);
         }
         if read.0.is_empty() {
             Ok(Self { streams, groups })
@@ -176,9 +168,9 @@ impl<'a> Fields<'a> {
         Ok(Extent { offset: self.u64()?, length: self.u32()?, crc: self.u32()? })
     }
 
-    fn group(&mut self, streams: usize, has_filters: bool) -> Result<GroupIndex> {
+    fn group(&mut self, streams: usize) -> Result<GroupIndex> {
         let tokens = self.extent()?;
-        let filters = if has_filters { Some([self.extent()?, self.extent()?]) } else { None };
+        let filters = [self.extent()?, self.extent()?];
         let (first_stream, count) = (self.u32()?, self.u32()?);
         let end = first_stream.checked_add(count).filter(|end| *end as usize <= streams);
         let end = end.ok_or_else(|| damaged("a row group of unknown streams"))?;

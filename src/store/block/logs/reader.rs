@@ -196,26 +196,19 @@ impl LogFile {
     /// # Errors
     /// As [`Self::may_contain`].
     pub(crate) async fn may_have(&self, groups: &[usize], of: Identifier, id: &[u8]) -> Result<Vec<usize>> {
-        let of = |[trace, span]: [Extent; 2]| if of == Identifier::Trace { trace } else { span };
-        let place = |group: &usize| self.index.groups[*group].filters.map(of);
-        let wanted = |place: &Extent| place.length > 0;
-        let ranges: Vec<_> = groups.iter().filter_map(place).filter(wanted).map(Extent::range).collect();
-        let mut read = self.objects.get_ranges(&self.path, &ranges).await?.into_iter();
+        let place = |group: usize| {
+            let [trace, span] = self.index.groups[group].filters;
+            Some((group, if of == Identifier::Trace { trace } else { span }))
+                .filter(|(_, place)| place.length > 0)
+        };
+        let places: Vec<(usize, Extent)> = groups.iter().filter_map(|group| place(*group)).collect();
+        let ranges: Vec<_> = places.iter().map(|(_, place)| place.range()).collect();
         let mut found = Vec::new();
-        for group in groups {
-            let Some(place) = place(group) else {
-                // The file was written before filters had their places in the index.
-                found.push(*group);
-                continue;
-            };
-            if !wanted(&place) {
-                continue;
-            }
-            let bytes = read.next().ok_or_else(|| Error::internal("fewer ranges than were asked for"))?;
+        for ((group, place), bytes) in places.into_iter().zip(self.fetch(&ranges).await?) {
             verify(&bytes, place.crc, "a filter of identifiers").map_err(|e| e.with("file", &self.path))?;
             let filter = Sbbf::from_bytes(&bytes).map_err(|e| self.named(e))?;
             if filter.check(id) {
-                found.push(*group);
+                found.push(group);
             }
         }
         Ok(found)

@@ -6,7 +6,6 @@ use arrow::array::{Array, AsArray};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::index::{GroupIndex, LogIndex};
 use super::*;
 use crate::error::{Kind, Result};
 use crate::model::{Labels, LogLine, label_column, series_id};
@@ -210,13 +209,6 @@ async fn identifiers_leave_out_row_groups_and_never_a_line() -> Result<()> {
     }
     assert!(wrong < 60, "{wrong} of 500 absent traces seem to be there");
     Ok(())
-}
-
-#[test]
-fn an_index_without_places_of_filters_is_read() {
-    let index = LogIndex { streams: vec![two_streams().0], groups: vec![GroupIndex::default()] };
-    let back = LogIndex::decode(&index.encode().unwrap()).unwrap();
-    assert_eq!((back.groups[0].filters, back), (None, index));
 }
 
 #[test]

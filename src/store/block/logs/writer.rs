@@ -165,7 +165,7 @@ impl<W: Write> LogWriter<W> {
             let of = |(column, _): &&(usize, Extent)| self.schema.column(*column).name() == name;
             filters.iter().find(of).map(|(_, place)| *place).unwrap_or_default()
         };
-        let filters = Some([filter_of(TRACE_ID), filter_of(SPAN_ID)]);
+        let filters = [filter_of(TRACE_ID), filter_of(SPAN_ID)];
         self.tokens.push(self.token_builder.build(self.group.lines(), bytes)?);
         let segments = std::mem::take(&mut self.group.segments);
         self.index.groups.push(GroupIndex { segments, tokens: Extent::default(), filters });
