@@ -20,6 +20,11 @@ assert row["positive_spans"] == [{"offset": -4, "length": 1}, {"offset": 2, "len
 assert row["positive_counts"] == [999.0, 0.0, 1.0] and row["negative_spans"] == [] == row["custom_bounds"], row
 print("ok: delta-rs reads histograms")
 
+# Not at the end: Arrow reads ahead in threads, and one that still runs when Python leaves aborts the process.
+rows = exemplars.to_pyarrow_table().to_pylist()
+assert len(rows) == 60 and all(name == "trace_id" for row in rows for name, _ in row["labels"]), rows[0]
+print("ok: delta-rs reads exemplars")
+
 frame = pl.scan_delta(histograms.table_uri)
 total = frame.select(pl.col("count").sum(), pl.col("positive_counts").list.sum().sum().alias("buckets")).collect().row(0)
 assert total == (2 * 3_000 * 3_001 / 2, 2 * 3_000 * 3_001 / 2), total
@@ -38,6 +43,3 @@ SELECT count(*) FROM read_parquet(?) h JOIN read_parquet(?) e
 found = duckdb.execute(joined, [histograms.file_uris(), exemplars.file_uris()]).fetchone()
 assert found == (60,), found
 print("ok: DuckDB reads both and joins them")
-rows = exemplars.to_pyarrow_table().to_pylist()
-assert len(rows) == 60 and all(name == "trace_id" for row in rows for name, _ in row["labels"]), rows[0]
-print("ok: delta-rs reads exemplars")
